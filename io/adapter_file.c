@@ -339,6 +339,11 @@ error *adapter_config_write(const char *path, const adapter_about *about, const 
     return e;
 }
 
+error *adapter_tensors_list(const adapter_about *about, const params *p, named_tensor **out, int *n)
+{
+    return adapters_list(p, front_of(about->model), out, n);
+}
+
 error *adapter_tensors_write(const char *path, const adapter_about *about, const params *p,
                              device *dev, const tensor_source *from)
 {

@@ -37,6 +37,9 @@ typedef struct {
     const char *base; /* where the model was loaded from */
 } adapter_about;
 
+/* The tensors of the first of them as a list (io/params_file.h). */
+error *adapter_tensors_list(const adapter_about *about, const params *p, named_tensor **out,
+                            int *n) NODISCARD;
 /* One of the files, under any path. */
 error *adapter_tensors_write(const char *path, const adapter_about *about, const params *p,
                              device *dev, const tensor_source *from) NODISCARD;

@@ -87,6 +87,12 @@ error *params_list(const params *p, named_tensor **out, int *n)
     return list_rows(p, &model_rows, out, n);
 }
 
+error *adapters_list(const params *p, const char *front, named_tensor **out, int *n)
+{
+    const row_kind kind = {front, true};
+    return list_rows(p, &kind, out, n);
+}
+
 static error *write_rows(const char *path, const row_kind *kind, const params *p,
                          file_floats floats, device *dev, const tensor_source *from)
 {

@@ -46,6 +46,9 @@ error *adapters_write(const char *path, const char *front, const params *p, devi
 error *adapters_read(const safetensors *s, const char *front, params *p, float_cast cast,
                      device *dev) NODISCARD;
 
+/* The adapters as such a list, under names with the prefix. */
+error *adapters_list(const params *p, const char *front, named_tensor **out, int *n) NODISCARD;
+
 /* A tensor's name without the prefix that some writers add: transformer. or model. */
 const char *params_plain_name(const char *name);
 

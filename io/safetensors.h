@@ -57,7 +57,8 @@ typedef struct {
 } tensor_source;
 
 /* Writes n tensors, in this order; to a temporary file that is synced, then renamed.  from: ?
- * source of the values.  User errors: the path cannot be written, the disk is full; then no file of
+ * source of the values.  dev: NULL where they are in the host's memory; then any thread may write
+ * them.  User errors: the path cannot be written, the disk is full; then no file of
  * that name is created or changed. */
 error *safetensors_write(const char *path, const named_tensor *list, int64_t n, device *dev,
                          const tensor_source *from) NODISCARD;

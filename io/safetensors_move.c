@@ -94,6 +94,23 @@ static size_t bytes_in_file(tensor t, file_floats floats)
     return is_narrowed(t, floats) ? tensor_bytes(t) / 2 : tensor_bytes(t);
 }
 
+/* A tensor's bytes from where it is, and whether that still works; without a device it is the
+ * host's memory. */
+static void bring(device *dev, char *to, tensor from)
+{
+    if (dev)
+        op_get(dev, STREAM_COMPUTE, to, from);
+    else
+        memcpy(to, from.data, tensor_bytes(from));
+}
+
+static error *brought(device *dev)
+{
+    if (!dev) return NULL;
+    op_sync(dev, STREAM_COMPUTE);
+    return device_status(dev);
+}
+
 /* n elements of t's type, to the file. */
 static error *write_elements(outfile *f, const named_tensor *t, int64_t n, const staging *b)
 {
@@ -156,8 +173,8 @@ static error *write_plain(outfile *f, const named_tensor *of, element_run run, d
     int64_t size = (int64_t)dtype_size(t.type), most = 2 * b->half / size, count = tensor_count(t);
     for (int64_t first = 0; first < count; first += most) {
         int64_t n = count - first < most ? count - first : most;
-        op_get(dev, STREAM_COMPUTE, b->bytes, tensor_part(t, first, n));
-        op_sync(dev, STREAM_COMPUTE);
+        bring(dev, b->bytes, tensor_part(t, first, n));
+        TRY(brought(dev));
         TRY(write_elements(f, of, n, b));
     }
     return NULL;
@@ -174,8 +191,8 @@ static error *write_columns(outfile *f, const named_tensor *of, element_run run,
     for (int64_t first = run.first; first < end; first += strip) {
         int64_t n = end - first < strip ? end - first : strip;
         for (int64_t r = 0; r < rows; r++)
-            op_get(dev, STREAM_COMPUTE, part + r * n * size, tensor_part(t, r * cols + first, n));
-        op_sync(dev, STREAM_COMPUTE);
+            bring(dev, part + r * n * size, tensor_part(t, r * cols + first, n));
+        TRY(brought(dev));
         transpose(b->bytes, part, rows, n, (size_t)size);
         TRY(write_elements(f, of, n * rows, b));
     }
@@ -204,12 +221,11 @@ static error *write_all(outfile *f, const named_tensor *list, int64_t n, device 
             open = t.of;
             t.value.data = (char *)full.data + (size_t)t.at * dtype_size(t.value.type);
         }
-        TRY(device_status(dev)); /* rather than writing after a gap */
+        TRY(brought(dev)); /* rather than writing after a gap */
         TRY(write_runs(f, &t, dev, b));
-        TRY(device_status(dev));
     }
     if (from && open >= 0) from->close(from->context);
-    return device_status(dev);
+    return brought(dev);
 }
 
 error *safetensors_write(const char *path, const named_tensor *list, int64_t n, device *dev,

@@ -12,7 +12,8 @@ const arena_kinds block_kinds = {KIND_COUNT,
                                   [KIND_ACTIVATION] = {"activations", ""},
                                   [KIND_WORKSPACE] = {"workspace", ""},
                                   [KIND_BATCH] = {"batch", ""},
-                                  [KIND_CACHE] = {"cache", ""}}};
+                                  [KIND_CACHE] = {"cache", ""},
+                                  [KIND_COPY] = {"copy", ""}}};
 
 const char *block_kind_name(block_kind kind)
 {

@@ -15,6 +15,7 @@ typedef enum {
     KIND_WORKSPACE,
     KIND_BATCH, /* tokens, targets, scalars of a step */
     KIND_CACHE, /* KV cache, while text is generated */
+    KIND_COPY,  /* of what a checkpoint holds, while it is written beside the training */
     KIND_COUNT
 } block_kind;
 

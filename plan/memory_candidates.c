@@ -36,12 +36,18 @@ static error *search_new(const model_kind *kind, size_t bytes, const machine_rat
 
 /* ---- candidates ---- */
 
+/* What lies in the second place; on a GPU's host the copy of a checkpoint, too. */
+static size_t second_place_bytes(const trainer *t)
+{
+    return (t->params.far ? far_bytes(t->params.far) : 0) + trainer_host_bytes(t);
+}
+
 static error *plan_candidate(const search *s, candidate *c)
 {
     trainer *t;
     TRY(trainer_plan(&c->o, s->kind, &t));
     c->peak = arena_peak(t->arena);
-    c->far = t->params.far ? far_bytes(t->params.far) : 0;
+    c->far = second_place_bytes(t);
     c->seconds = fit_step_seconds(t, s->rates);
     trainer_destroy(t);
     return NULL;
@@ -371,7 +377,7 @@ error *fit_check(const trainer *t, size_t free_bytes)
 error *fit_second_place(const trainer *t, size_t free_bytes)
 {
     const options *o = t->o;
-    size_t needs = t->params.far ? far_bytes(t->params.far) : 0;
+    size_t needs = second_place_bytes(t);
     const char *less = o->offload == OFFLOAD_PARAMS ? "--offload states" : "leave out --offload";
     if (o->host_bytes && needs > o->host_bytes)
         return user_error("--host-memory %s: %.1f MiB would lie there: give more, or %s",

@@ -14,7 +14,7 @@ static const char *const colours[KIND_COUNT] = {
     [KIND_PARAMETER] = "#4e79a7", [KIND_MASTER] = "#a0cbe8",       [KIND_GRADIENT] = "#e15759",
     [KIND_STATE] = "#59a14f",     [KIND_INTERMEDIATE] = "#b07aa1", [KIND_ACTIVATION] = "#f2b447",
     [KIND_AVERAGE] = "#9c755f",   [KIND_WORKSPACE] = "#9c9c9c",    [KIND_BATCH] = "#76b7b2",
-    [KIND_CACHE] = "#ff9da7"};
+    [KIND_CACHE] = "#ff9da7",     [KIND_COPY] = "#d7b5a6"};
 
 static const char style[] =
     ".bg{fill:#fff}.ink{fill:#202020}.faint{fill:#606060}.grid{stroke:#e4e4e4}.axis{stroke:#606060}"

@@ -185,15 +185,20 @@ error *plan_summary(const trainer *t, FILE *out)
                 comm_rank(o->comm), comm_size(o->comm), (long long)o->zero,
                 bucket_text(o, bucket, sizeof bucket), (long long)o->watchdog);
     print_reductions(t, out);
-    for (int k = 0; k < KIND_COUNT; k++)
+    for (int k = 0; k < KIND_COUNT; k++) {
+        if (k == KIND_COPY && !s.by_kind[k]) continue;
         fprintf(out, "  %-14s %9.1f MiB  %5.1f %%\n", block_kind_name((block_kind)k),
                 mib(s.by_kind[k]), 100.0 * (double)s.by_kind[k] / (double)s.peak);
+    }
     fprintf(out, "  %-14s %9.1f MiB  %5.1f %%\n", "gaps", mib(s.gaps),
             100.0 * (double)s.gaps / (double)s.peak);
     fprintf(out, "  %-14s %9.1f MiB  = %zu bytes; lower bound %zu (+%.2f %%)\n", "peak",
             mib(s.peak), s.peak, s.load, 100.0 * ((double)s.peak / (double)s.load - 1));
     fprintf(out, "  the peak is in program %s, when %s is taken (event %lld of %lld)\n", s.program,
             *s.peak_name ? s.peak_name : "nothing", (long long)s.peak_clock, (long long)s.clocks);
+    if (t->copies_to_host)
+        fprintf(out, "  in the host's memory, for checkpoints: %.1f MiB = %zu bytes\n",
+                mib(t->copy_bytes), t->copy_bytes);
     print_offloaded(t, out);
     double n = (double)params_count(&t->params);
     fprintf(out,
@@ -231,19 +236,21 @@ error *plan_json(const trainer *t, char **out)
 {
     arena_summary s = arena_summarize(t->arena);
     cJSON *object = cJSON_CreateObject();
-    bool ok = cJSON_AddNumberToObject(object, "peak_bytes", (double)s.peak) &&
-              cJSON_AddNumberToObject(object, "load_bytes", (double)s.load) &&
-              cJSON_AddNumberToObject(object, "persistent_bytes", (double)s.persistent) &&
-              cJSON_AddStringToObject(object, "gradient_policy",
-                                      grad_policy_name(t->o->optim.gradients)) &&
-              cJSON_AddStringToObject(object, "gradient_policy_reason", t->o->policy_reason) &&
-              cJSON_AddNumberToObject(object, "parameters", (double)params_count(&t->params)) &&
-              cJSON_AddNumberToObject(object, "trained", (double)trained_count(&t->params)) &&
-              json_add(object, "model", config_json(&t->o->model)) &&
-              cJSON_AddNumberToObject(object, "ranks", comm_size(t->o->comm)) &&
-              cJSON_AddNumberToObject(object, "zero", (double)t->o->zero) &&
-              cJSON_AddNumberToObject(object, "step_flops", t->work.flops) &&
-              cJSON_AddNumberToObject(object, "step_bytes", t->work.bytes);
+    bool ok =
+        cJSON_AddNumberToObject(object, "peak_bytes", (double)s.peak) &&
+        cJSON_AddNumberToObject(object, "load_bytes", (double)s.load) &&
+        cJSON_AddNumberToObject(object, "persistent_bytes", (double)s.persistent) &&
+        cJSON_AddStringToObject(object, "gradient_policy",
+                                grad_policy_name(t->o->optim.gradients)) &&
+        cJSON_AddStringToObject(object, "gradient_policy_reason", t->o->policy_reason) &&
+        cJSON_AddNumberToObject(object, "parameters", (double)params_count(&t->params)) &&
+        cJSON_AddNumberToObject(object, "trained", (double)trained_count(&t->params)) &&
+        json_add(object, "model", config_json(&t->o->model)) &&
+        cJSON_AddNumberToObject(object, "ranks", comm_size(t->o->comm)) &&
+        cJSON_AddNumberToObject(object, "zero", (double)t->o->zero) &&
+        cJSON_AddNumberToObject(object, "step_flops", t->work.flops) &&
+        cJSON_AddNumberToObject(object, "step_bytes", t->work.bytes) &&
+        cJSON_AddNumberToObject(object, "checkpoint_host_bytes", (double)trainer_host_bytes(t));
     cJSON *kinds = cJSON_AddObjectToObject(object, "by_kind"),
           *most = cJSON_AddObjectToObject(object, "most_by_kind");
     for (int k = 0; k < KIND_COUNT; k++) {

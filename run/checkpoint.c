@@ -471,6 +471,19 @@ error *checkpoints_give_way(checkpoints *c, int64_t *step)
     return discard(c, 0);
 }
 
+bool checkpoints_make_room(checkpoints *c, const error *why)
+{
+    int64_t step = -1;
+    error *failed = error_is_full_disk(why) ? checkpoints_give_way(c, &step) : NULL;
+    if (failed) {
+        error_warn(error_context(failed, "no checkpoint could be removed to make room"));
+        return false;
+    }
+    if (step >= 0)
+        printf("the disk is full: removed the checkpoint of step %lld\n", (long long)step);
+    return step >= 0;
+}
+
 error *checkpoints_prune(checkpoints *c, int64_t keep)
 {
     int64_t complete = 0;

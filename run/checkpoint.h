@@ -59,6 +59,10 @@ error *checkpoints_clean(checkpoints *c, int *n) NODISCARD;
  * spared. */
 error *checkpoints_give_way(checkpoints *c, int64_t *step) NODISCARD;
 
+/* The same after something could not be written: is that for want of room, and was one removed
+ * (with a message), so that it is worth another try? */
+bool checkpoints_make_room(checkpoints *c, const error *why);
+
 /* How many directories are named step_N, complete or not, and the largest N (-1 if none). */
 int64_t checkpoints_count(const checkpoints *c);
 int64_t checkpoints_latest(const checkpoints *c);

@@ -148,19 +148,11 @@ error *run_dir_path(run_dir *d, const char **path)
 
 error *run_dir_make_room(run_dir *d, error **e, bool *again)
 {
-    int64_t step = -1;
-    if (d->all && error_is_full_disk(*e)) {
-        error *failed = checkpoints_give_way(d->all, &step);
-        if (failed)
-            error_warn(error_context(failed, "no checkpoint could be removed to make room"));
-        if (failed) step = -1;
-    }
-    if (step >= 0) {
+    *again = d->all && checkpoints_make_room(d->all, *e);
+    if (*again) {
         error_free(*e);
         *e = NULL;
-        printf("the disk is full: removed the checkpoint of step %lld\n", (long long)step);
     }
-    *again = step >= 0;
     return comm_tell(d->comm, again, sizeof *again);
 }
 
@@ -189,8 +181,15 @@ static error *write_checkpoint(run_dir *d, run_contents *now)
     return e;
 }
 
+/* Only the first rank knows whether one that was written beside the training is complete. */
+static error *tell_step(run_dir *d)
+{
+    return d->o.beside ? comm_tell(d->comm, &d->contents->step, sizeof d->contents->step) : NULL;
+}
+
 error *run_dir_checkpoint(run_dir *d, int64_t step)
 {
+    TRY(tell_step(d));
     if (step == d->contents->step) return NULL;
     run_contents now = *d->contents;
     now.step = step;
@@ -202,6 +201,35 @@ error *run_dir_checkpoint(run_dir *d, int64_t step)
     e = d->all ? checkpoints_prune(d->all, d->o.keep) : NULL;
     if (e) error_warn(error_context(e, "old checkpoints could not be removed"));
     return NULL;
+}
+
+error *run_dir_checkpoint_beside(run_dir *d, int64_t step)
+{
+    run_contents now = *d->contents;
+    run_copy *copy = NULL;
+    now.step = step;
+    double limit = comm_patience(d->comm, COMM_DISK_SECONDS);
+    error *e = comm_rank(d->comm) == 0 ? make_ready(d, &now) : NULL;
+    error *taken = run_copy_take(&now, e ? NULL : d->o.copy, &copy);
+    e = comm_agree(d->comm, e ? e : taken);
+    comm_patience(d->comm, limit);
+    if (e)
+        run_copy_free(copy);
+    else if (copy)
+        checkpoint_thread_start(&d->beside, d->all, d->o.keep, copy);
+    return e;
+}
+
+bool run_dir_written(run_dir *d)
+{
+    return checkpoint_thread_done(&d->beside);
+}
+
+error *run_dir_wait(run_dir *d, int64_t *step)
+{
+    error *e = checkpoint_thread_join(&d->beside, step);
+    if (!e && *step >= 0) d->contents->step = *step;
+    return e;
 }
 
 void run_dir_close(run_dir *d)

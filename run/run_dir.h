@@ -6,6 +6,8 @@
  *   run_dir_resume       fills the tensors from that checkpoint, if there is one, and opens the log
  *   run_dir_logged       a line of the log that could not be written is not a reason to stop
  *   run_dir_checkpoint   syncs the log, writes a checkpoint, removes old ones
+ *   run_dir_checkpoint_beside, run_dir_wait
+ *                        the same from a copy, in a thread, while the training continues
  *
  * With several ranks all of them call each of these; the first one has the lock, the log and the
  * checkpoints, and tells the others where to begin.
@@ -21,6 +23,7 @@
 
 #include "base/files.h"
 #include "run/log.h"
+#include "run/checkpoint_thread.h"
 #include "run/run_state.h"
 
 typedef struct {
@@ -28,6 +31,8 @@ typedef struct {
     const char *resume; /* ? --resume */
     int64_t steps;      /* --steps */
     int64_t keep;       /* --keep: number of checkpoints */
+    bool beside;        /* --checkpoint-async */
+    char *copy;         /* ? the room for a copy, on the first rank */
 } run_dir_options;
 
 typedef struct {
@@ -37,6 +42,7 @@ typedef struct {
     checkpoints *all;
     char from[PATH_LENGTH]; /* the checkpoint to resume from; empty in a new run */
     run_log *log;
+    checkpoint_thread beside;
     bool warned; /* that the log is waiting for the disk */
 } run_dir;
 
@@ -51,6 +57,14 @@ error *run_dir_path(run_dir *d, const char **path) NODISCARD;
 error *run_dir_make_room(run_dir *d, error **e, bool *again) NODISCARD;
 /* Writes a checkpoint after the step; nothing if there is one already. */
 error *run_dir_checkpoint(run_dir *d, int64_t step) NODISCARD;
+/* The same from a copy, while the training continues; of several ranks all gather, and the first
+ * one copies and writes.  Until run_dir_wait only run_dir_logged and run_dir_written may be
+ * called. */
+error *run_dir_checkpoint_beside(run_dir *d, int64_t step) NODISCARD;
+/* Is there one whose end need not be waited for? */
+bool run_dir_written(run_dir *d);
+/* Waits for it; *step is -1 if there is none.  Error: there is no checkpoint of that step. */
+error *run_dir_wait(run_dir *d, int64_t *step) NODISCARD;
 void run_dir_close(run_dir *d);
 
 #endif

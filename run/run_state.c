@@ -7,6 +7,7 @@
 #include "io/params_file.h"
 #include "model/hf/hf.h"
 #include "run/gather.h"
+#include "run/snapshot.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,10 +17,17 @@
 
 enum { NAME_ROOM = 128, MOST_STATE = 1 << 20 };
 
-/* A checkpoint being written. */
+typedef struct {
+    named_tensor *list; /* (n), to be freed */
+    int64_t n;
+} tensor_list;
+
+/* A checkpoint being written: from the run's tensors, or (dev is NULL) from copies. */
 typedef struct {
     const run_contents *contents;
-    gather parameters, states;
+    tensor_list model, states;
+    device *dev;
+    const tensor_source *model_from, *states_from; /* ? of their values */
 } checkpoint_writing;
 
 /* ---- the tensors ---- */
@@ -98,18 +106,6 @@ static error *state_list(const run_tensors *t, named_tensor **out, int64_t *n)
     }
     *out = list;
     return NULL;
-}
-
-static error *write_states(checkpoint_writing *w, const char *path)
-{
-    const run_tensors *t = &w->contents->tensors;
-    named_tensor *list;
-    int64_t n;
-    tensor_source room;
-    TRY(state_list(t, &list, &n));
-    error *e = safetensors_write(path, list, n, t->r->dev, gather_source(&w->states, &room));
-    free(list);
-    return e;
 }
 
 /* One of them, into the room that is opened for it, if any is. */
@@ -496,13 +492,8 @@ static error *read_values(const char *path, run_contents *c)
 
 static error *part_model(void *context, const char *path)
 {
-    checkpoint_writing *w = context;
-    const run *r = w->contents->tensors.r;
-    tensor_source room;
-    const tensor_source *from = gather_source(&w->parameters, &room);
-    if (w->contents->adapted)
-        return adapter_tensors_write(path, &w->contents->adapters, r->params, r->dev, from);
-    return params_write(path, r->params, r->dev, from);
+    const checkpoint_writing *w = context;
+    return safetensors_write(path, w->model.list, w->model.n, w->dev, w->model_from);
 }
 
 static error *part_adapter_config(void *context, const char *path)
@@ -513,7 +504,8 @@ static error *part_adapter_config(void *context, const char *path)
 
 static error *part_states(void *context, const char *path)
 {
-    return write_states(context, path);
+    const checkpoint_writing *w = context;
+    return safetensors_write(path, w->states.list, w->states.n, w->dev, w->states_from);
 }
 
 static error *part_values(void *context, const char *path)
@@ -650,15 +642,123 @@ error *run_model_write(const char *directory, const run_contents *c, const tenso
     return weights_write(directory, c->model, r->params, r->dev, from);
 }
 
+/* Both files' tensors. */
+static error *list_tensors(checkpoint_writing *w)
+{
+    const run_contents *c = w->contents;
+    const params *p = c->tensors.r->params;
+    int n = 0;
+    TRY(c->adapted ? adapter_tensors_list(&c->adapters, p, &w->model.list, &n)
+                   : params_list(p, &w->model.list, &n));
+    w->model.n = n;
+    return state_list(&c->tensors, &w->states.list, &w->states.n);
+}
+
+static void free_lists(checkpoint_writing *w)
+{
+    free(w->model.list);
+    free(w->states.list);
+}
+
+/* The walks over both, which all ranks go to their ends. */
+typedef struct {
+    gather model, states;
+    tensor_source model_room, states_room;
+} checkpoint_walk;
+
+static void begin_walk(checkpoint_walk *k, checkpoint_writing *w)
+{
+    const run_tensors *t = &w->contents->tensors;
+    k->model = gather_begin(t, GATHER_PARAMETERS);
+    k->states = gather_begin(t, GATHER_STATES);
+    w->model_from = gather_source(&k->model, &k->model_room);
+    w->states_from = gather_source(&k->states, &k->states_room);
+}
+
+static void end_walk(checkpoint_walk *k)
+{
+    gather_finish(&k->model);
+    gather_finish(&k->states);
+}
+
 error *run_state_write(checkpoints *all, const run_contents *c)
 {
-    checkpoint_writing w = {.contents = c,
-                            .parameters = gather_begin(&c->tensors, GATHER_PARAMETERS),
-                            .states = gather_begin(&c->tensors, GATHER_STATES)};
-    error *e = all ? write_checkpoint(all, &w) : NULL;
-    gather_finish(&w.parameters);
-    gather_finish(&w.states);
+    checkpoint_walk walk;
+    checkpoint_writing w = {.contents = c, .dev = c->tensors.r->dev};
+    begin_walk(&walk, &w);
+    error *e = all ? list_tensors(&w) : NULL;
+    if (all && !e) e = write_checkpoint(all, &w);
+    end_walk(&walk);
+    free_lists(&w);
     return e;
+}
+
+/* ---- from a copy ---- */
+
+struct run_copy {
+    run_contents contents;
+    checkpoint_writing writing;
+};
+
+error *run_copy_bytes(const run_tensors *t, size_t *bytes)
+{
+    tensor_list model = {0}, states = {0};
+    const params *p = t->r->params;
+    int n = 0;
+    *bytes = 0;
+    TRY(p->adapted ? adapters_list(p, "", &model.list, &n) : params_list(p, &model.list, &n));
+    error *e = state_list(t, &states.list, &states.n);
+    if (!e) *bytes = snapshot_bytes(model.list, n) + snapshot_bytes(states.list, states.n);
+    free(model.list);
+    free(states.list);
+    return e;
+}
+
+static error *take_copy(checkpoint_writing *w, char *room)
+{
+    device *dev = w->contents->tensors.r->dev;
+    TRY(list_tensors(w));
+    TRY(snapshot_take(w->model.list, w->model.n, dev, w->model_from, room));
+    room += snapshot_bytes(w->model.list, w->model.n);
+    TRY(snapshot_take(w->states.list, w->states.n, dev, w->states_from, room));
+    w->model_from = w->states_from = NULL;
+    return NULL;
+}
+
+error *run_copy_take(const run_contents *c, char *room, run_copy **out)
+{
+    checkpoint_walk walk;
+    run_copy *copy = NULL;
+    *out = NULL;
+    error *e = alloc_array(&copy, 1, sizeof *copy);
+    checkpoint_writing none = {.contents = c}, *w = e ? &none : &copy->writing;
+    if (!e) copy->contents = *c;
+    if (!e) w->contents = &copy->contents;
+    begin_walk(&walk, w);
+    if (!e && room) e = take_copy(w, room);
+    end_walk(&walk);
+    if (!e && room)
+        *out = copy;
+    else
+        run_copy_free(copy);
+    return e;
+}
+
+int64_t run_copy_step(const run_copy *copy)
+{
+    return copy->contents.step;
+}
+
+error *run_copy_write(checkpoints *all, run_copy *copy)
+{
+    return write_checkpoint(all, &copy->writing);
+}
+
+void run_copy_free(run_copy *copy)
+{
+    if (!copy) return;
+    free_lists(&copy->writing);
+    free(copy);
 }
 
 error *run_state_resume(const char *path, run_contents *c)

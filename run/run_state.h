@@ -24,6 +24,18 @@
  * the others' `all` is NULL. */
 error *run_state_write(checkpoints *all, const run_contents *c) NODISCARD;
 
+/* The same in two parts, so that the training can continue between them: a copy of all that changes
+ * (its tensors in `room`, run_copy_bytes of the host's memory), and its files, which may be written
+ * in any thread.  Only what a run never changes is read then: names, shapes, options.  All ranks
+ * call take; those without `room` get NULL. */
+typedef struct run_copy run_copy;
+
+error *run_copy_bytes(const run_tensors *t, size_t *bytes) NODISCARD;
+error *run_copy_take(const run_contents *c, char *room, run_copy **out) NODISCARD;
+int64_t run_copy_step(const run_copy *copy);
+error *run_copy_write(checkpoints *all, run_copy *copy) NODISCARD;
+void run_copy_free(run_copy *copy); /* NULL is ignored */
+
 /* What a run leaves in its directory: the model, or its adapters; and which of the files has the
  * parameters. */
 error *run_model_write(const char *directory, const run_contents *c,

@@ -165,6 +165,23 @@ static void test_checkpoints(void **state)
         *state);
 }
 
+/* The thread that writes them has failures of its own. */
+static void test_checkpoints_beside(void **state)
+{
+#define BESIDE RUN "--checkpoint-every 1 --checkpoint-async --keep 2 "
+    prepare(state, train_main, BESIDE "--steps 1");
+    scenario_run(&(scenario){.name = "checkpoint beside the training",
+                             .program = train_main,
+                             .arguments = BESIDE "--steps 3 --resume auto",
+                             .again = BESIDE "--steps 3 --resume auto",
+                             .partial = {"stdout", "run/log.jsonl",
+                                         /* where the log ends, which has times in it */
+                                         "run/step_00000002*", "run/step_00000003/state.json",
+                                         "run/step_00000003/manifest.json"},
+                             .minimum = 150},
+                 *state);
+}
+
 static void test_loading(void **state)
 {
     prepare(state, train_main, "train_gpt " MODEL DATA "--steps 1 --out in/run");
@@ -243,6 +260,7 @@ int main(void)
         TEST(test_training_on_images),
         TEST(test_planning),
         TEST(test_checkpoints),
+        TEST(test_checkpoints_beside),
         TEST(test_loading),
         TEST(test_exporting),
         TEST(test_exporting_images),

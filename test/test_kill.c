@@ -116,7 +116,7 @@ static void test_adan(void **state)
 
 static void test_adamw(void **state)
 {
-    test_killed_anywhere(state, "--optim adamw --grad-clip 1", kills());
+    test_killed_anywhere(state, "--optim adamw --grad-clip 1 --checkpoint-async", kills());
 }
 
 int main(void)

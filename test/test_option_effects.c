@@ -174,6 +174,8 @@ static const row rows[] = {
      TRAINING | VAL | PEAK, "---\nin_the"},
     {"checkpoint-every", "", "--checkpoint-every 2", CHECKPOINTS, TRAINING | VAL | PEAK,
      "step     4  checkpoint"},
+    {"checkpoint-async", "--checkpoint-every 2", "--checkpoint-every 2 --checkpoint-async", PEAK,
+     TRAINING | VAL | CHECKPOINTS, NULL},
     {"keep", "--checkpoint-every 2", "--checkpoint-every 2 --keep 1", CHECKPOINTS,
      TRAINING | VAL | PEAK, NULL},
     {"resume", "", "--resume earlier/step_00000003", STEPS | FIRST, WEIGHTS | PEAK,

@@ -119,7 +119,7 @@ static void test_adapters(void **state)
         "--lora 3 --batch 6 --threads 2 --lora-dropout 0.4",
         "--lora 2 --lora-on attn.* --optim adan_r --batch 3 --accum 2 --recompute sqrt",
         "--adapter first --optim adama --batch 3 --accum 2 --freeze *.lora_A.*",
-        "--lora 3 --optim muon_r --batch 6",
+        "--lora 3 --optim muon_r --batch 6 --checkpoint-async",
     };
     run_finishes(*state, MODEL DATA "--steps 1 --out base");
     run_finishes(*state, MODEL DATA "--steps 1 --seed 2 --out other");
@@ -172,7 +172,7 @@ static void test_same_bits(void **state)
         "--optim adan --batch 2 --accum 3",
         "--optim adan_r --batch 6",
         "--optim adan_r --optim-impl passes --batch 4 --grad-clip 1",
-        "--optim lion --batch 6 --schedule wsd",
+        "--optim lion --batch 6 --schedule wsd --checkpoint-async",
         "--optim lion_r --optim-impl passes --batch 6",
         "--optim muon --batch 2 --accum 3",
         "--optim muon_r --batch 6",
@@ -180,13 +180,13 @@ static void test_same_bits(void **state)
         "--optim adama --batch 2 --accum 3",
         "--optim sgd --batch 6 --schedule constant",
         "--optim sgd_r --batch 3 --accum 2 --seed 7",
-        "--dtype bf16 --batch 6",
+        "--dtype bf16 --batch 6 --checkpoint-async",
         "--dtype bf16 --master split8 --state int8 --state-of all --optim adamw_r --batch 6",
         "--dtype bf16 --master none --state bf16 --state-of all --optim adan --batch 3 --accum 2",
         "--dtype bf16 --master split16 --state int8 --state-of all --optim lion --batch 6",
         "--optim adamw_r --batch 6 --recompute sqrt --train-only h.1.* ln_f.* --freeze *.bias",
         "--dropout 0.3 --z-loss 0.01 --batch 3 --accum 2 --recompute sqrt --optim adamw_r",
-        "--optim adamw --batch 6 --sparsity 0.7 --regrow-every 2",
+        "--optim adamw --batch 6 --sparsity 0.7 --regrow-every 2 --checkpoint-async",
         "--dtype bf16 --master split16 --state bf16 --batch 3 --accum 2 --sparsity 0.8 "
         "--regrow-every 1",
     };
@@ -524,7 +524,7 @@ static void test_every_byte(void **state)
 static void test_trouble(void **state)
 {
     run_finishes(*state, RUN "--batch 6 --out whole");
-    /* a name that is taken: the periodic checkpoint fails, the training goes on */
+    /* a name that is taken: the periodic checkpoint fails, the training continues */
     shell(state, "mkdir run && touch run/step_00000005.tmp");
     run_finishes(*state, RUN "--batch 6 --out run");
     expect_said(state, "warning: no checkpoint of step 5: ");
@@ -588,6 +588,35 @@ static void test_full_disk(void **state)
     assert_true(lines_of(state, "full/log.jsonl") < 40);
     run_finishes(*state, RUN "--batch 6 --steps 40 --out full --resume auto");
     expect_said(state, "resuming from full/step_00000005");
+    runs_same(*state, "whole", "full", 40);
+}
+
+/* What a thread writes from a copy, while the training continues, is what a run writes that waits;
+ * where the disk fails it, that is said, and the one before counts. */
+static void test_beside_the_training(void **state)
+{
+    static const char *const some[] = {"--optim adamw", "--optim adan_r --ema 0.9 --dtype bf16",
+                                       "--optim adamw --state int8 --state-of all --save-best"};
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        char words[1000];
+#define OFTEN MODEL DATA "--batch 6 --steps 6 --checkpoint-every 1 --keep 9 "
+        snprintf(words, sizeof words, OFTEN "%s --out waits", some[i]);
+        run_finishes(*state, words);
+        snprintf(words, sizeof words, OFTEN "%s --checkpoint-async --out beside", some[i]);
+        run_finishes(*state, words);
+        shell(state, "for s in 1 2 3 4 5 6; do for f in model optimizer; do "
+                     "cmp waits/step_0000000$s/$f.safetensors beside/step_0000000$s/$f.safetensors "
+                     "|| exit 1; done; done; rm -r waits beside");
+    }
+    run_finishes(*state, RUN "--batch 6 --steps 40 --checkpoint-async --keep 1 --out whole");
+    shell(state, "[ \"$(ls -d whole/step_*)\" = whole/step_00000040 ]");
+    full all = {.from = 40, .to = 1 << 30, .names_too = true};
+    int status = run_wait(
+        run_start(*state, RUN "--batch 6 --steps 40 --checkpoint-async --out full", fill, &all));
+    assert_int_equal(status, 1);
+    expect_said(state, "step    40/40");
+    expect_said(state, "warning: no checkpoint of step ");
+    run_finishes(*state, RUN "--batch 6 --steps 40 --checkpoint-async --out full --resume auto");
     runs_same(*state, "whole", "full", 40);
 }
 
@@ -689,16 +718,27 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, scratch_remove)
     const struct CMUnitTest tests[] = {
-        TEST(test_adapters),        TEST(test_same_bits),
-        TEST(test_forms_change),    TEST(test_split_changes),
-        TEST(test_wanted_changes),  TEST(test_refused_changes),
-        TEST(test_older_program),   TEST(test_auto),
-        TEST(test_given_directory), TEST(test_damaged_is_passed_over),
-        TEST(test_every_byte),      TEST(test_trouble),
-        TEST(test_full_disk),       TEST(test_vanished_directory),
-        TEST(test_two_processes),   TEST(test_stopped_and_resumed),
-        TEST(test_second_signal),   TEST(test_options_are_kept),
-        TEST(test_best_is_kept),    TEST(test_mixture),
+        TEST(test_adapters),
+        TEST(test_same_bits),
+        TEST(test_forms_change),
+        TEST(test_split_changes),
+        TEST(test_wanted_changes),
+        TEST(test_refused_changes),
+        TEST(test_older_program),
+        TEST(test_auto),
+        TEST(test_given_directory),
+        TEST(test_damaged_is_passed_over),
+        TEST(test_every_byte),
+        TEST(test_trouble),
+        TEST(test_full_disk),
+        TEST(test_vanished_directory),
+        TEST(test_two_processes),
+        TEST(test_stopped_and_resumed),
+        TEST(test_second_signal),
+        TEST(test_options_are_kept),
+        TEST(test_best_is_kept),
+        TEST(test_mixture),
+        TEST(test_beside_the_training),
     };
     if (!access("/dev/shm", W_OK)) setenv("TMPDIR", "/dev/shm", 0);
     return cmocka_run_group_tests(tests, NULL, NULL);

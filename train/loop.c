@@ -82,11 +82,35 @@ static error *open_data(session *s)
     return o->task->begin ? o->task->begin(o, &s->own) : NULL;
 }
 
+/* ---- checkpoints beside the training ---- */
+
+static void tell_kept(int64_t step)
+{
+    printf("step %5lld  checkpoint\n", (long long)step);
+}
+
+/* One that is written beside the training: nothing else happens in the directory before its end.
+ * Of several ranks only the first knows how it went. */
+static void wait_for_checkpoint(session *s)
+{
+    double begin = clock_now();
+    int64_t step;
+    error *e = run_dir_wait(&s->dir, &step);
+    s->kept_seconds += clock_now() - begin;
+    if (e)
+        error_warn(error_context(e, "no checkpoint of step %lld", (long long)step));
+    else if (step >= 0)
+        tell_kept(step);
+}
+
+/* ---- its end ---- */
+
 static void close_session(session *s)
 {
     source_close(s->train);
     source_close(s->val);
     if (s->o->task->end) s->o->task->end(s->own);
+    wait_for_checkpoint(s);
     run_dir_close(&s->dir);
     tensorboard_close(s->board);
     contents_free(&s->contents);
@@ -309,6 +333,7 @@ static void note_best(session *s, int64_t step, double loss)
         c->best_step = step;
     }
     if (!gain || !s->o->save_best) return;
+    wait_for_checkpoint(s);
     error *e = write_model(s, RUN_BEST);
     if (e)
         tell_lost(s, e, "best model", step);
@@ -397,6 +422,7 @@ static error *finish_run(session *s, int64_t step)
 {
     char path[PATH_LENGTH];
     int64_t bytes;
+    wait_for_checkpoint(s);
     TRY(check_arena(s));
     TRY(write_model(s, NULL));
     TRY(path_join(path, s->dir.o.path, run_model_file(&s->contents)));
@@ -412,21 +438,25 @@ static error *finish_run(session *s, int64_t step)
     return log_sync(log, &bytes);
 }
 
-static void keep(session *s, int64_t step)
+static void keep(session *s, int64_t step, bool last)
 {
+    bool beside = s->o->checkpoint_async && !last;
+    wait_for_checkpoint(s);
     double begin = clock_now();
-    error *e = run_dir_checkpoint(&s->dir, step);
+    error *e =
+        beside ? run_dir_checkpoint_beside(&s->dir, step) : run_dir_checkpoint(&s->dir, step);
     s->kept_seconds += clock_now() - begin;
     if (e)
         tell_lost(s, e, "checkpoint", step);
-    else
-        printf("step %5lld  checkpoint\n", (long long)step);
+    else if (!beside)
+        tell_kept(step);
 }
 
 /* After `step` was interrupted: stop was requested. */
 static error *stop(session *s, int64_t step, const char *signal_name)
 {
     TRY(check_arena(s));
+    wait_for_checkpoint(s);
     print_lost_lines(
         s->dir.log); /* a disk that was full may have no room for the checkpoint, either */
     TRY(run_dir_checkpoint(&s->dir, step));
@@ -466,9 +496,10 @@ static error *run_steps(session *s)
         if (e) return s->t->r.dev->async ? error_context(e, "after step %lld", (long long)step) : e;
         if (comm_size(o->comm) == 1) s->stopped = stop_asked() || s->too_many;
         s->stopped |= s->t->stop_agreed;
+        if (run_dir_written(&s->dir)) wait_for_checkpoint(s);
         bool last = step == o->steps || s->settled; /* otherwise nobody keeps it */
         if (due(o->checkpoint_every, step, last ? step : o->steps) && (last || !s->stopped))
-            keep(s, step);
+            keep(s, step, last || s->stopped);
     }
     const char *by = stop_asked() ? stop_asked() : "another rank";
     if (s->settled) tell_settled(s, step);
@@ -491,8 +522,11 @@ static error *begin(session *s, device *dev)
 {
     const options *o = s->o;
     comm *c = o->comm;
-    const run_dir_options where = {
-        .path = o->out, .resume = o->resume, .steps = o->steps, .keep = o->keep};
+    const run_dir_options where = {.path = o->out,
+                                   .resume = o->resume,
+                                   .steps = o->steps,
+                                   .keep = o->keep,
+                                   .beside = o->checkpoint_async};
     data_prints prints;
     error *e = open_data(s);
     if (!e && comm_rank(c) == 0) e = make_directory(o->out, "--out");
@@ -504,6 +538,7 @@ static error *begin(session *s, device *dev)
     TRY(holdings_compare_checkpoints(c, s->dir.from));
     e = find_peak(s, dev);
     if (!e) e = trainer_commit(s->t, dev, false); /* before an older run's files are replaced */
+    s->dir.o.copy = trainer_copy_room(s->t);
     if (!e) e = run_dir_resume(&s->dir);
     TRY(comm_agree(c, e));
     TRY(holdings_compare_weights(s->t, *s->dir.from));

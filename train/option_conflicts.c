@@ -62,6 +62,8 @@ CONDITION(rates_host, o->host_rate > 0)
 CONDITION(limits_host, o->host_memory)
 CONDITION(limits_no_host, !o->host_memory)
 CONDITION(plans_beside, o->plan_beside)
+CONDITION(keeps_beside, o->checkpoint_async)
+CONDITION(keeps_never, !o->checkpoint_every)
 CONDITION(has_no_out, !o->out)
 CONDITION(plans_ranks, o->ranks > 1)
 CONDITION(starts_ranks, o->gpus > 1)
@@ -160,6 +162,9 @@ static const conflict given[] = {
     {{rates_host, names_no_offload, limits_no_host},
      NULL,
      "--host-rate {host-rate}: only with --offload or --host-memory, whose time it predicts"},
+    {{keeps_beside, keeps_never},
+     NULL,
+     "--checkpoint-async: only with --checkpoint-every, whose checkpoints it writes"},
     {{plans_beside, trains}, NULL, BESIDE},
     {{plans_beside, has_no_out}, NULL, BESIDE},
     {{by_steps, by_epochs},
@@ -214,6 +219,10 @@ static const conflict resolved[] = {
      NULL,
      "--offload {offload} with --sparsity: which weights there are changes in place, over all of "
      "them at once; leave one out"},
+    {{keeps_beside, offloads, on_cpu},
+     NULL,
+     "--checkpoint-async with --offload {offload}: its copy would take the memory that this frees; "
+     "leave one out"},
     {{offloads_activations, convolves},
      "--offload activations",
      "--offload {offload} with a convolutional model: activations of transformer blocks alone are "

@@ -92,6 +92,32 @@ static void place_room(trainer *t)
     if (!arena_recording(t->arena)) op_lend(t->r.dev, t->room);
 }
 
+/* Of --checkpoint-async: the first rank copies, and writes. */
+static void place_copy(trainer *t)
+{
+    const run_tensors all = trainer_tensors(t);
+    if (!t->o->checkpoint_async || t->o->eval_only || comm_rank(t->r.comm)) return;
+    error *e = run_copy_bytes(&all, &t->copy_bytes);
+    if (e) {
+        device_fail(t->r.dev, e);
+        return;
+    }
+    t->copies_to_host = t->o->device == DEVICE_CUDA;
+    if (!t->copies_to_host)
+        t->copy = arena_keep(t->arena, KIND_COPY, U8, SHAPE((int64_t)t->copy_bytes),
+                             NAME("copy for a checkpoint", 0));
+}
+
+size_t trainer_host_bytes(const trainer *t)
+{
+    return t->copies_to_host ? t->copy_bytes : 0;
+}
+
+char *trainer_copy_room(const trainer *t)
+{
+    return t->copies_to_host ? t->host_copy : t->copy.data;
+}
+
 static void place(trainer *t)
 {
     const options *o = t->o;
@@ -99,6 +125,7 @@ static void place(trainer *t)
     params_place(&t->params, t->arena);
     if (t->sparse) sparse_place(t->sparse, &t->r);
     optimizer_place(t->optimizer);
+    place_copy(t);
     t->batch = t->kind->place_batch(t->model, t->arena, o->batch, o->seq);
     place_sums(t);
     if (predicts(t))
@@ -623,6 +650,7 @@ error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
     }
     if (present(t->batch.noise)) TRY(alloc_array(&t->host_noise, tensor_bytes(t->batch.noise), 1));
     if (t->params.far) TRY(open_far(t, dev));
+    if (t->copies_to_host) TRY(alloc_array(&t->host_copy, t->copy_bytes, 1));
     TRY(arena_commit(t->arena, dev, fill_fresh));
     t->r.dev = dev;
     place(t);
@@ -650,6 +678,7 @@ void trainer_destroy(trainer *t)
     if (present(t->room)) op_lend(t->r.dev, (tensor){0});
     sparse_close(t->sparse);
     arena_destroy(t->arena);
+    free(t->host_copy);
     free(t->host_noise);
     free(t->host_starts);
     free(t->host_rows);

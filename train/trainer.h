@@ -17,6 +17,7 @@
 #include "infer/decoder.h"
 #include "params/offload.h"
 #include "run/gather.h"
+#include "run/run_state.h"
 #include "train/options.h"
 
 /* The last micro-batch includes the optimizer's step; a single one is the last. */
@@ -50,6 +51,11 @@ typedef struct {
     double left_out;      /* in an evaluation: samples that this rank could not read */
     decoder decoder;      /* with --sample-every */
     tensor predictions;   /* ? (B,V): logits of a batch */
+    /* of --checkpoint-async, on the rank that writes: room for a copy of what a checkpoint holds */
+    size_t copy_bytes;
+    bool copies_to_host; /* beside a device with memory of its own; else in the arena */
+    tensor copy;
+    char *host_copy;
     float *host_noise;
     uint32_t host_start[2];           /* of the batch's start */
     int32_t *host_starts, *host_rows; /* ? of a packed batch */
@@ -87,6 +93,11 @@ void trainer_fill_end(trainer *t);
 
 /* The part of the table that files contain, or are made from. */
 run_tensors trainer_tensors(trainer *t);
+
+/* Room for a copy of what a checkpoint holds, or NULL; how much of it is in the host's memory,
+ * beside a device's. */
+char *trainer_copy_room(const trainer *t);
+size_t trainer_host_bytes(const trainer *t);
 
 /* Step 1, 2, ...: accum micro-batches of data, one update.  Where trainer_has_graphs, the first
  * step of a process is executed and then captured; later ones launch the graphs.  The bits are the

@@ -107,11 +107,21 @@ static bool is_leftover(const fault_case *t, const char *name)
     return t->s->again && (strstr(name, ".tmp") || strstr(name, ".trash"));
 }
 
+/* What a success has unless it has warned, in an earlier run, too: "run/step_00000002*". */
+static bool is_optional(const fault_case *t, const char *name)
+{
+    for (int i = 0; i < SCENARIO_FILES && t->s->partial[i]; i++) {
+        const char *partial = t->s->partial[i], *star = strchr(partial, '*');
+        if (star && strncmp(name, partial, (size_t)(star - partial)) == 0) return true;
+    }
+    return false;
+}
+
 static bool is_partial(const fault_case *t, const char *name)
 {
     for (int i = 0; i < SCENARIO_FILES && t->s->partial[i]; i++)
         if (strcmp(name, t->s->partial[i]) == 0) return true;
-    return false;
+    return is_optional(t, name);
 }
 
 /* A file that is not what it was nor what it will be, or one that is missing; NULL if none is. */
@@ -127,7 +137,7 @@ static const char *wrong_file(const fault_case *t, const files *now, bool succes
     }
     const files *expected = success ? &t->after : &t->before;
     for (int i = 0; i < expected->n; i++)
-        if (!files_find(now, expected->file[i].name) &&
+        if (!files_find(now, expected->file[i].name) && !is_optional(t, expected->file[i].name) &&
             files_find(&t->after, expected->file[i].name))
             return expected->file[i].name;
     return NULL;

@@ -29,7 +29,8 @@ typedef struct {
     const char *name;
     int (*program)(int, char **);
     const char *arguments;               /* in words, the program's name first */
-    const char *partial[SCENARIO_FILES]; /* files below work/ that grow line by line */
+    const char *partial[SCENARIO_FILES]; /* files below work/ that grow line by line; NAME*: those
+                                          * that a success may lack, too */
     bool talks;                          /* of figures, on stderr */
     const char *again; /* NULL, or arguments that after any failure must succeed */
     int minimum;       /* calls that must be seen: else the wrappers do not work */

@@ -1,0 +1,52 @@
+/* checkpoint_thread.c - see checkpoint_thread.h */
+#include "run/checkpoint_thread.h"
+
+enum { STACK = 1 << 20 };
+
+static void *write_and_prune(void *argument)
+{
+    checkpoint_thread *t = argument;
+    do {
+        error_free(t->failure);
+        t->failure = run_copy_write(t->all, t->copy);
+    } while (t->failure && checkpoints_make_room(t->all, t->failure));
+    if (!t->failure) t->not_pruned = checkpoints_prune(t->all, t->keep);
+    atomic_store(&t->done, true);
+    return NULL;
+}
+
+void checkpoint_thread_start(checkpoint_thread *t, checkpoints *all, int64_t keep, run_copy *copy)
+{
+    pthread_attr_t how;
+    t->all = all;
+    t->keep = keep;
+    t->copy = copy;
+    atomic_store(&t->done, false);
+    t->started = false;
+    if (!pthread_attr_init(&how)) {
+        pthread_attr_setstacksize(&how, STACK); /* else its default remains, which works too */
+        t->started = !pthread_create(&t->thread, &how, write_and_prune, t);
+        pthread_attr_destroy(&how);
+    }
+    if (!t->started) write_and_prune(t);
+}
+
+bool checkpoint_thread_done(checkpoint_thread *t)
+{
+    return t->copy && atomic_load(&t->done);
+}
+
+error *checkpoint_thread_join(checkpoint_thread *t, int64_t *step)
+{
+    *step = -1;
+    if (!t->copy) return NULL;
+    if (t->started) pthread_join(t->thread, NULL);
+    *step = run_copy_step(t->copy);
+    run_copy_free(t->copy);
+    error *e = t->failure;
+    if (t->not_pruned)
+        error_warn(error_context(t->not_pruned, "old checkpoints could not be removed"));
+    t->copy = NULL;
+    t->failure = t->not_pruned = NULL;
+    return e;
+}
