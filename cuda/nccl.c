@@ -28,6 +28,9 @@
 #include <string.h>
 #include <time.h>
 
+/* MARKS: that can be waited for each by itself; of earlier ones a later one is waited for. */
+enum { SPINS = 2000, AHEAD = 16, MEETING_SECONDS = 300, MARKS = 32 };
+
 typedef struct {
     nccl_library lib;
     ncclComm_t comm;
@@ -35,13 +38,12 @@ typedef struct {
     device *dev;
     cudaEvent_t done;
     cudaEvent_t behind[2]; /* this and the last AHEAD calls */
-    int64_t calls;
+    cudaEvent_t marks[MARKS];
+    int64_t calls, marked;
     int open;         /* groups */
     bool adrift;      /* a rendezvous timed out, and its thread is still in NCCL */
     uint64_t *waited; /* (1) in the GPU's memory, in nanoseconds; see stamp.cu */
 } nccl_state;
-
-enum { SPINS = 2000, AHEAD = 16, MEETING_SECONDS = 300 };
 
 static nccl_state *nccl_state_of(const comm *c)
 {
@@ -110,6 +112,22 @@ static void nccl_join(comm *c, device *dev, int stream)
     const nccl_state *s = nccl_state_of(c);
     cuda_stamp(dev, stream, s->waited, -1);
     op_join(dev, STREAM_COMM, stream);
+    cuda_stamp(dev, stream, s->waited, 1);
+}
+
+static int64_t nccl_mark(comm *c, device *dev)
+{
+    nccl_state *s = nccl_state_of(c);
+    cudaEvent_t mark = s->marks[++s->marked % MARKS];
+    CUDA_OK(dev, cudaEventRecord(mark, cuda_stream(dev, STREAM_COMM)));
+    return s->marked;
+}
+
+static void nccl_await(comm *c, device *dev, int stream, int64_t mark)
+{
+    const nccl_state *s = nccl_state_of(c);
+    cuda_stamp(dev, stream, s->waited, -1);
+    CUDA_OK(dev, cudaStreamWaitEvent(cuda_stream(dev, stream), s->marks[mark % MARKS], 0));
     cuda_stamp(dev, stream, s->waited, 1);
 }
 
@@ -280,6 +298,8 @@ static void part_from_others(device *dev)
     cudaEvent_t events[] = {s->done, s->behind[0], s->behind[1]};
     for (int i = 0; i < 3; i++)
         if (events[i]) cudaEventDestroy(events[i]);
+    for (int i = 0; i < MARKS; i++)
+        if (s->marks[i]) cudaEventDestroy(s->marks[i]);
     if (s->waited) cudaFree(s->waited);
     if (s->comm) s->lib.CommDestroy(s->comm);
     s->comm = NULL;
@@ -302,6 +322,8 @@ static const comm_ops nccl_table = {.name = "nccl",
                                     .gather = nccl_gather,
                                     .group = nccl_group,
                                     .join = nccl_join,
+                                    .mark = nccl_mark,
+                                    .await = nccl_await,
                                     .waited = nccl_waited,
                                     .abandon = nccl_abandon,
                                     .share_words = nccl_share,
@@ -328,6 +350,9 @@ static bool take_events(device *dev, nccl_state *s)
     cudaEvent_t *events[] = {&s->done, &s->behind[0], &s->behind[1]};
     for (int i = 0; i < 3; i++)
         if (!CUDA_OK(dev, cudaEventCreateWithFlags(events[i], cudaEventDisableTiming)))
+            return false;
+    for (int i = 0; i < MARKS; i++)
+        if (!CUDA_OK(dev, cudaEventCreateWithFlags(&s->marks[i], cudaEventDisableTiming)))
             return false;
     return CUDA_OK(dev, cudaMalloc((void **)&s->waited, sizeof *s->waited)) &&
            CUDA_OK(dev, cudaMemsetAsync(s->waited, 0, sizeof *s->waited,

@@ -10,9 +10,8 @@
  * States and masters are seen by the optimizer alone, which takes them through its windows piece by
  * piece (optim/update_window.h), and there the values are updated, too.  A pass needs a value
  * whole: param_use brings it into memory taken for it, param_done gives that back, as for a gather
- * of ZeRO 3.  Not to wait for the disk, it must be asked for before it is needed.  A pass uses the
- * same values in the same order each time; so the order is noted once, over the null device, before
- * the plan is recorded, and from then on bringing one value asks for the next:
+ * of ZeRO 3.  Not to wait for the disk, it must be asked for before it is needed
+ * (params/use_order.h): bringing one value asks for the next.
  *
  *     use    wte           h.0.qkv       h.0.proj      h.0.fc  ...
  *     disk   wte | h.0.qkv . . | h.0.proj . . | h.0.fc . .             so two values are here at a time:
@@ -23,20 +22,11 @@
 #ifndef REGRAD_OFFLOAD_H
 #define REGRAD_OFFLOAD_H
 
-#include "params/params.h"
+#include "params/use_order.h"
 
 enum { FAR_LEAST = 4096 }; /* elements */
 
 typedef enum { OFFLOAD_NONE, OFFLOAD_STATES, OFFLOAD_PARAMS } offload_level;
-
-/* The values that a pass brings, one after the other. */
-typedef struct use_order {
-    int *id; /* (n) */
-    int n, room, at;
-    bool noted; /* it is followed; else it is being noted */
-} use_order;
-
-void use_order_free(use_order *o);
 
 /* What the others ask before they place something of a row: do its states and masters lie far; its
  * value? */
@@ -47,14 +37,8 @@ bool offload_takes_value(const params *p, int id);
  * no file of a model, with which far masters are filled, has it. */
 bool offload_place_master(params *p, int id, dtype type);
 
-/* A pass begins (the next micro-batch's, too) and ends; nothing without offloaded values. */
-void offload_begin_pass(run *r, use_order *o);
-void offload_end_pass(run *r);
-
-/* The hooks' part: the value is here when it returns; will the pass need this one next again; what
- * was filled is taken to where it lies. */
+/* The hooks' part: the value is here when it returns; what was filled is taken to where it lies. */
 void offload_bring(run *r, int id);
-bool offload_needs_next(const params *p, int id);
 void offload_filled(run *r, int id);
 
 /* Until that request has been served; what went wrong is the device's failure. */

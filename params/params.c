@@ -633,6 +633,55 @@ bool grads_below(const run *r, int id)
     return r->params->first < id;
 }
 
+/* Begins to fetch them, in memory taken for each. */
+static void fetch_now(run *r, const int *ids, int n)
+{
+    params *p = r->params;
+    if (!n) return;
+    int64_t mark = p->backing->fetch(p->backing->own, r, ids, n);
+    for (int i = 0; i < n; i++)
+        p->row[ids[i]].coming = mark;
+}
+
+static void take_value(run *r, int id)
+{
+    param *row = &r->params->row[id];
+    row->value = arena_take(r->arena, KIND_PARAMETER, r->params->type, row->spec.shape,
+                            NAME(row->spec.name, row->spec.layer));
+}
+
+/* What the next layers use, where it is not here yet. */
+static void fetch_ahead(run *r)
+{
+    enum { SOME = 32 };
+    params *p = r->params;
+    use_order *o = p->order;
+    int ids[SOME], n = 0;
+    for (int end = order_ahead(p, p->ahead); o->asked < end; o->asked++) {
+        int id = o->id[o->asked];
+        if (present(p->row[id].value)) continue;
+        take_value(r, id);
+        ids[n++] = id;
+        if (n < SOME) continue;
+        fetch_now(r, ids, n);
+        n = 0;
+    }
+    fetch_now(r, ids, n);
+}
+
+/* A value is used that may be on its way. */
+static void receive(run *r, int id)
+{
+    params *p = r->params;
+    param *row = &p->row[id];
+    if (!present(row->value)) {
+        take_value(r, id);
+        fetch_now(r, &id, 1);
+    }
+    p->backing->arrive(p->backing->own, r, row->coming);
+    if (order_step(r, id)) fetch_ahead(r);
+}
+
 tensor param_use(run *r, int id)
 {
     params *p = r->params;
@@ -644,9 +693,10 @@ tensor param_use(run *r, int id)
     }
     if (is_far(row->far_value) && !row->readers) {
         offload_bring(r, id);
+    } else if (expands(p, id) && !row->readers && !row->coded && p->backing->fetch) {
+        receive(r, id);
     } else if (expands(p, id) && !row->readers) {
-        row->value = arena_take(r->arena, KIND_PARAMETER, p->type, row->spec.shape,
-                                NAME(row->spec.name, row->spec.layer));
+        take_value(r, id);
         if (row->coded)
             decode_row(r, row);
         else
@@ -664,7 +714,7 @@ void param_done(run *r, int id)
         device_fail(r->dev, internal_error("%s is done with more often than it is used",
                                            param_text(row, name, sizeof name)));
     }
-    if (!row->readers && expands(r->params, id) && !offload_needs_next(r->params, id))
+    if (!row->readers && expands(r->params, id) && !order_keeps(r->params, id))
         arena_drop(r->arena, &row->value);
     finish_if_complete(r, row, id);
 }

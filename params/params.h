@@ -88,7 +88,7 @@ typedef struct {
     /* ? --offload (params/offload.h): where they are; value and master are then here only while a
      * use is open or while they are filled */
     far_block far_value, far_master;
-    int64_t coming; /* the request that reads the value (core/far.h) */
+    int64_t coming; /* the request (core/far.h) or the mark (ranks/comm.h) that brings the value */
     /* in a step */
     tensor gradient;  /* complete, of this process */
     tensor collected; /* ? with backing.collects: (own) the sum over all ranks and micro-batches */
@@ -99,7 +99,8 @@ typedef struct {
 /* Where values and gradients are between their uses, if not complete in this process: the seam for
  * ZeRO (params/sharded_backing.c), and for anything that stores less than it computes with.
  *
- *     param_use, the first that is open      expand    stored -> value, in memory allocated for it
+ *     param_use, the first that is open      expand    stored -> value, in memory allocated for it;
+ *                                                      or before, for several: fetch, arrive
  *     param_done, the last                             that memory is freed
  *     grad_done: complete in a micro-batch   collect   starts to reduce the own range ...
  *                                            settle    ... and waits for it; then it is added to
@@ -117,6 +118,9 @@ typedef struct {
      * none. */
     int pool;
     void (*expand)(void *own, run *r, int id); /* ? NULL: values are stored complete */
+    /* ? The halves of expand, the first for several: it returns a mark, the second waits for it. */
+    int64_t (*fetch)(void *own, run *r, const int *ids, int n);
+    void (*arrive)(void *own, run *r, int64_t mark);
     void (*collect)(void *own, run *r, const int *ids, int n);
     void (*settle)(void *own, run *r);
     void (*spread)(void *own, run *r);
@@ -146,7 +150,8 @@ typedef struct {
     far *far;                     /* ? --offload: the second place.  There are */
     bool states_far;              /* masters and states of large matrices, */
     bool values_far;              /* and their values */
-    struct use_order *order;      /* ? of the current pass (params/offload.h) */
+    int ahead;                    /* layers whose values are fetched before they are used */
+    struct use_order *order;      /* ? of the current pass (params/use_order.h) */
     /* gradients to be collected: queued, and under way; without backing, vectors that wait for a
      * matrix */
     int *queue; /* (2 n): waiting[], then under_way[] */

@@ -10,6 +10,7 @@ struct zero {
     share *shares; /* (n) */
     int *order;    /* (n) scratch: indices, largest first */
     int stage;
+    int64_t arrived; /* the last mark that was waited for */
 };
 
 /* ---- who owns what ---- */
@@ -104,20 +105,41 @@ static void spread(void *own, run *r)
     come_back(r);
 }
 
-static void expand(void *own, run *r, int id)
+/* The own part of a value goes where the others' will be. */
+static void lay_own(run *r, const param *row)
+{
+    if (!row->own || !present(row->value)) return;
+    char *first = (char *)row->value.data + (size_t)row->own_first * dtype_size(row->value.type);
+    OP(copy, r->dev, r->stream, .src = row->stored,
+       .dst = tensor_of(first, row->value.type, SHAPE(row->own)));
+}
+
+static int64_t send_for(void *own, run *r, const int *ids, int n)
 {
     const zero *z = own;
-    const param *row = &r->params->row[id];
     doing(r, "gathering parameters");
-    if (row->own) {
-        char *first =
-            (char *)row->value.data + (size_t)row->own_first * dtype_size(row->value.type);
-        OP(copy, r->dev, r->stream, .src = row->stored,
-           .dst = tensor_of(first, row->value.type, SHAPE(row->own)));
-    }
+    for (int i = 0; i < n; i++)
+        lay_own(r, &r->params->row[ids[i]]);
     leave(r);
-    comm_gather(r->comm, r->dev, STREAM_COMM, row->value, &z->shares[id]);
-    come_back(r);
+    if (n > 1) comm_group(r->comm, r->dev, true);
+    for (int i = 0; i < n; i++)
+        comm_gather(r->comm, r->dev, STREAM_COMM, r->params->row[ids[i]].value, &z->shares[ids[i]]);
+    if (n > 1) comm_group(r->comm, r->dev, false);
+    return comm_mark(r->comm, r->dev);
+}
+
+/* Marks follow one another: what is waited for once is there. */
+static void arrive(void *own, run *r, int64_t mark)
+{
+    zero *z = own;
+    if (mark && mark <= z->arrived) return;
+    comm_await(r->comm, r->dev, r->stream, mark);
+    z->arrived = mark;
+}
+
+static void expand(void *own, run *r, int id)
+{
+    arrive(own, r, send_for(own, r, &id, 1));
 }
 
 /* ---- life ---- */
@@ -144,9 +166,12 @@ error *zero_open(run *r, int stage, bool full, int64_t bucket, zero **out)
                                  .collects = stage >= 2 && r->params->policy != GRADS_RELEASE,
                                  .bucket = bucket,
                                  .expand = stage == 3 ? expand : NULL,
+                                 .fetch = stage == 3 ? send_for : NULL,
+                                 .arrive = stage == 3 ? arrive : NULL,
                                  .collect = collect,
                                  .settle = settle,
                                  .spread = stage == 1 || stage == 2 ? spread : NULL};
+    if (bucket || r->params->ahead) r->comm->beside = true;
     error *e = deal(z, r->params, r->comm, full);
     if (e) {
         zero_close(z);

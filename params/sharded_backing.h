@@ -16,7 +16,9 @@
  *
  * Under release a gradient's space is freed as soon as its own range is updated, so stage 1 has no
  * more gradients than stage 2.  A gather at stage 3 holds one tensor, and only between the hooks:
- * forward and backward are two gathers, the tied embedding's two uses two more.
+ * forward and backward are two gathers, the tied embedding's two uses two more.  With params.ahead
+ * a value is asked for that many layers before it is used (params/use_order.h), on STREAM_COMM,
+ * which gradients leave by, too: as many layers more are here at a time.
  */
 #ifndef REGRAD_SHARDED_BACKING_H
 #define REGRAD_SHARDED_BACKING_H

@@ -119,6 +119,16 @@ static error *print_side_by_side(const trainer *t, FILE *out)
     return NULL;
 }
 
+/* ", parameters 2 layers before they are used" */
+static const char *prefetch_text(const trainer *t, char *buffer, size_t size)
+{
+    int n = params_ordered(&t->params) ? t->params.ahead : 0;
+    *buffer = 0;
+    if (n)
+        snprintf(buffer, size, ", parameters %d layer%s before they are used", n, n > 1 ? "s" : "");
+    return buffer;
+}
+
 static const char *bucket_text(const options *o, char *buffer, size_t size)
 {
     if (o->bucket)
@@ -172,18 +182,20 @@ static void print_offloaded(const trainer *t, FILE *out)
 error *plan_summary(const trainer *t, FILE *out)
 {
     const options *o = t->o;
-    char bucket[60];
+    char bucket[60], ahead[60];
     arena_summary s = arena_summarize(t->arena);
     fprintf(out, "plan: %s, %lld parameters, batch %lld x %lld, %lld micro-batch%s, %s (%s)\n\n",
             o->model.name, (long long)params_count(&t->params), (long long)o->batch,
             (long long)o->seq, (long long)o->accum, o->accum > 1 ? "es" : "", o->optim_name,
             o->optim.fused ? "fused" : "passes");
     if (comm_size(o->comm) > 1)
-        fprintf(out,
-                "  as rank %d of %d, --zero %lld; gradients travel %s; a rank is missed after %lld "
-                "s\n\n",
-                comm_rank(o->comm), comm_size(o->comm), (long long)o->zero,
-                bucket_text(o, bucket, sizeof bucket), (long long)o->watchdog);
+        fprintf(
+            out,
+            "  as rank %d of %d, --zero %lld; gradients travel %s%s; a rank is missed after %lld "
+            "s\n\n",
+            comm_rank(o->comm), comm_size(o->comm), (long long)o->zero,
+            bucket_text(o, bucket, sizeof bucket), prefetch_text(t, ahead, sizeof ahead),
+            (long long)o->watchdog);
     print_reductions(t, out);
     for (int k = 0; k < KIND_COUNT; k++) {
         if (k == KIND_COPY && !s.by_kind[k]) continue;

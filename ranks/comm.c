@@ -80,6 +80,20 @@ void comm_join(comm *c, device *dev, int stream)
         op_join(dev, STREAM_COMM, stream);
 }
 
+int64_t comm_mark(comm *c, device *dev)
+{
+    bool there = c->ops && c->ops->mark && dev->ops->alloc && !dev->failure;
+    return there ? c->ops->mark(c, dev) : 0;
+}
+
+void comm_await(comm *c, device *dev, int stream, int64_t mark)
+{
+    if (c->ops && c->ops->await && dev->ops->alloc && !dev->failure)
+        c->ops->await(c, dev, stream, mark);
+    else
+        op_join(dev, STREAM_COMM, stream);
+}
+
 void comm_abandon(comm *c)
 {
     if (c && c->ops && c->ops->abandon) c->ops->abandon(c);

@@ -60,6 +60,9 @@ typedef struct {
     void (*group)(comm *, device *, bool begin);
     /* ? Makes the stream wait for STREAM_COMM; the time it waits is counted. */
     void (*join)(comm *, device *, int stream);
+    /* ? A number for what was asked of STREAM_COMM so far; makes the stream wait for that. */
+    int64_t (*mark)(comm *, device *);
+    void (*await)(comm *, device *, int stream, int64_t mark);
     /* ? Updates c->seconds. */
     void (*waited)(comm *, device *);
     /* ? For engines that carry control messages, on behalf of one that waits elsewhere: is anything
@@ -85,6 +88,7 @@ struct comm {
     double seconds; /* these calls took so far: the host's, or as the GPU's main stream waited */
     bool shares_memory; /* all ranks are on one machine, and exchange tensors there */
     const char *doing;  /* for messages: "reducing gradients" */
+    bool beside;        /* calls on STREAM_COMM should be made beside the computation */
     bool agreed;        /* all ranks know of the failure, and end in order */
     bool told;          /* another rank's failure, which that rank reports */
 };
@@ -110,6 +114,10 @@ void comm_gather(comm *c, device *dev, int stream, tensor x, const share *s);
 void comm_group(comm *c, device *dev, bool begin);
 /* Later work on the stream waits for STREAM_COMM. */
 void comm_join(comm *c, device *dev, int stream);
+/* The same for a part: a number for what was asked of STREAM_COMM so far, and later work on the
+ * stream waits for that. */
+int64_t comm_mark(comm *c, device *dev);
+void comm_await(comm *c, device *dev, int stream, int64_t mark);
 /* After a failure, before memory and streams are freed. */
 void comm_abandon(comm *c);
 /* Seconds that this process has waited so far. */

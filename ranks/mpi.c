@@ -9,6 +9,9 @@
  * Ranks that are all on one machine need no messages for that: they share memory, which MPI finds
  * for them (ranks/shared.h).  Where it finds none, they send.
  *
+ * With comm.beside a thread makes the calls on STREAM_COMM (ranks/beside.h), if this MPI may be
+ * called by one thread after the other; if it may not, they are made at once.
+ *
  * All waiting is in `wait` and `wait_for`, which check the time.  A waiting rank also answers the
  * question where it is.  So after a timeout a rank asks all others, and those that do not answer
  * within two seconds are named: they are stopped, or stuck in a computation, or their machine is
@@ -17,17 +20,19 @@
 #include "ranks/mpi.h"
 #include "base/clock.h"
 #include "ranks/add_up.h"
+#include "ranks/beside.h"
 #include "ranks/shared.h"
 
 #include <limits.h>
 #include <mpi.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { ASK = 1, ANSWER = 2, DOING = 56, SPINS = 2000, REQUESTS = 2 };
+enum { ASK = 1, ANSWER = 2, DOING = 56, SPINS = 2000, THREAD_SPINS = 20, REQUESTS = 2 };
 static const double ANSWER_SECONDS = 2;
 
 /* Where a rank is. */
@@ -47,6 +52,12 @@ typedef struct {
     MPI_Win window;      /* ... in this memory */
     int64_t calls, most; /* most: bytes in one call of MPI */
     int local_rank;
+    bool may_be_beside; /* this MPI may be called by one thread after the other */
+    beside
+        *beside; /* ? the thread that makes calls beside the computation, since the first of them */
+    bool in_thread;      /* it is this one that is in a call */
+    const char *doing;   /* in the current call */
+    atomic_bool leaving; /* nothing is waited for any more */
 } mpi_state;
 
 static mpi_state *state_of(const comm *c)
@@ -68,8 +79,9 @@ static error *check_mpi(int status, const char *call)
 
 static whereabouts here(const comm *c)
 {
-    whereabouts w = {.calls = state_of(c)->calls};
-    snprintf(w.doing, sizeof w.doing, "%s", c->doing ? c->doing : "beginning");
+    const mpi_state *s = state_of(c);
+    whereabouts w = {.calls = s->calls};
+    snprintf(w.doing, sizeof w.doing, "%s", s->doing ? s->doing : "beginning");
     return w;
 }
 
@@ -154,12 +166,16 @@ static error *out_of_patience(comm *c)
         (long long)s->others[other].calls);
 }
 
-/* A turn of waiting since `begin`: a few in a row without giving the core away for long. */
+/* A turn of waiting since `begin`: a few in a row without giving the core away for long; fewer in
+ * the thread, whose core computes. */
 static error *linger(comm *c, double begin, int64_t turn)
 {
+    const mpi_state *s = state_of(c);
+    if (atomic_load_explicit(&s->leaving, memory_order_relaxed))
+        return user_error("rank %d ends", c->rank);
     TRY(answer(c));
     if (clock_now() > begin + c->limit) return out_of_patience(c);
-    if (turn < SPINS)
+    if (turn < (s->in_thread ? THREAD_SPINS : SPINS))
         sched_yield();
     else
         pause_a_little();
@@ -189,7 +205,7 @@ static error *wait_for(void *context, const _Atomic int64_t *counter, int64_t le
 
 /* ---- sums ---- */
 
-static error *scatter_slab(comm *c, device *dev, tensor x, const share *s, int64_t at, int64_t room)
+static error *scatter_slab(comm *c, int threads, tensor x, const share *s, int64_t at, int64_t room)
 {
     mpi_state *m = state_of(c);
     int64_t size = (int64_t)dtype_size(x.type), own = share_slab(s, c->rank, at, room);
@@ -209,11 +225,10 @@ static error *scatter_slab(comm *c, device *dev, tensor x, const share *s, int64
     }
     TRY(wait(c, m->requests, n));
     if (!own) return NULL;
-    return add_up(dev->threads, tensor_part(x, share_begin(s, c->rank) + at, own), m->from,
-                  c->size);
+    return add_up(threads, tensor_part(x, share_begin(s, c->rank) + at, own), m->from, c->size);
 }
 
-static error *scatter(comm *c, device *dev, tensor x, const share *s)
+static error *scatter(comm *c, int threads, tensor x, const share *s)
 {
     mpi_state *m = state_of(c);
     int64_t room = tensor_count(c->staged) / c->size / (int64_t)dtype_size(x.type) / 64 * 64;
@@ -221,9 +236,9 @@ static error *scatter(comm *c, device *dev, tensor x, const share *s)
         return internal_error("%lld bytes of staging for %d ranks",
                               (long long)tensor_count(c->staged), c->size);
     m->calls++;
-    if (m->shared) return shared_scatter(m->shared, dev->threads, x, s);
+    if (m->shared) return shared_scatter(m->shared, threads, x, s);
     for (int64_t at = 0, most = share_longest(s); at < most; at += room)
-        TRY(scatter_slab(c, dev, x, s, at, room));
+        TRY(scatter_slab(c, threads, x, s, at, room));
     return NULL;
 }
 
@@ -263,61 +278,139 @@ static error *gather(comm *c, tensor x, const share *s)
 /* ---- the table ---- */
 
 /* A few numbers: every rank gets all of them and adds them up. */
-static error *sum_small(comm *c, device *dev, tensor x)
+static error *sum_small(comm *c, int threads, tensor x)
 {
     mpi_state *m = state_of(c);
     int bytes = (int)tensor_bytes(x);
     m->calls++;
-    if (m->shared) return shared_sum(m->shared, dev->threads, x);
+    if (m->shared) return shared_sum(m->shared, threads, x);
     for (int r = 0; r < c->size; r++)
         m->from[r] = (char *)c->staged.data + r * bytes;
     MPI_TRY(MPI_Iallgather(x.data, bytes, MPI_BYTE, c->staged.data, bytes, MPI_BYTE, m->data,
                            &m->requests[0]));
     TRY(wait(c, m->requests, 1));
-    return add_up(dev->threads, tensor_part(x, 0, tensor_count(x)), m->from, c->size);
+    return add_up(threads, tensor_part(x, 0, tensor_count(x)), m->from, c->size);
 }
 
-static error *sum(comm *c, device *dev, tensor x)
+static error *sum(comm *c, int threads, tensor x)
 {
     if (tensor_bytes(x) * (size_t)c->size <= tensor_bytes(c->staged) / 16)
-        return sum_small(c, dev, x);
+        return sum_small(c, threads, x);
     share s = share_evenly(tensor_count(x), c->size, 16);
-    TRY(scatter(c, dev, x, &s));
+    TRY(scatter(c, threads, x, &s));
     return gather(c, x, &s);
 }
 
-/* The end of a call that began then. */
+/* ---- here, or beside ---- */
+
+static error *make_call(comm *c, int threads, const beside_call *call)
+{
+    switch (call->kind) {
+    case CALL_SUM:
+        return sum(c, threads, call->x);
+    case CALL_SCATTER:
+        return scatter(c, threads, call->x, &call->how);
+    default:
+        return gather(c, call->x, &call->how);
+    }
+}
+
+/* A beside_serve.  The cores are computing: one thread adds up. */
+static error *make_beside(void *context, const beside_call *call)
+{
+    comm *c = context;
+    mpi_state *m = state_of(c);
+    m->doing = call->doing;
+    m->in_thread = true;
+    error *e = make_call(c, 1, call);
+    m->in_thread = false;
+    return e;
+}
+
+/* This thread's turn with MPI: the other has made what it was asked for. */
+static error *take_over(comm *c)
+{
+    mpi_state *m = state_of(c);
+    error *e = m->beside ? beside_wait(m->beside, beside_asked(m->beside)) : NULL;
+    m->doing = c->doing;
+    return e;
+}
+
+static error *call(comm *c, device *dev, int stream, const beside_call *what)
+{
+    mpi_state *m = state_of(c);
+    if (stream != STREAM_COMM || !c->beside || !m->may_be_beside) {
+        TRY(take_over(c));
+        return make_call(c, dev->threads, what);
+    }
+    if (!m->beside) TRY(beside_open(make_beside, c, &m->beside));
+    beside_ask(m->beside, *what);
+    return NULL;
+}
+
+/* The end of something that began then. */
 static void finish(comm *c, device *dev, double begin, error *e)
 {
     c->seconds += clock_now() - begin;
     if (e) device_fail(dev, e);
 }
 
+static void mpi_call(comm *c, device *dev, int stream, call_kind kind, tensor x, const share *s)
+{
+    beside_call what = {.kind = kind, .x = x, .doing = c->doing};
+    if (s) what.how = *s;
+    double begin = clock_now();
+    finish(c, dev, begin, call(c, dev, stream, &what));
+}
+
 static void mpi_sum(comm *c, device *dev, int stream, tensor x)
 {
-    (void)stream;
-    double begin = clock_now();
-    finish(c, dev, begin, sum(c, dev, x));
+    mpi_call(c, dev, stream, CALL_SUM, x, NULL);
 }
 
 static void mpi_scatter(comm *c, device *dev, int stream, tensor x, const share *s)
 {
-    (void)stream;
-    double begin = clock_now();
-    finish(c, dev, begin, scatter(c, dev, x, s));
+    mpi_call(c, dev, stream, CALL_SCATTER, x, s);
 }
 
 static void mpi_gather(comm *c, device *dev, int stream, tensor x, const share *s)
 {
+    mpi_call(c, dev, stream, CALL_GATHER, x, s);
+}
+
+static int64_t mpi_mark(comm *c, device *dev)
+{
+    (void)dev;
+    return state_of(c)->beside ? beside_asked(state_of(c)->beside) : 0;
+}
+
+static void mpi_await(comm *c, device *dev, int stream, int64_t mark)
+{
     (void)stream;
     double begin = clock_now();
-    finish(c, dev, begin, gather(c, x, s));
+    if (mark) finish(c, dev, begin, beside_wait(state_of(c)->beside, mark));
+}
+
+static void mpi_join(comm *c, device *dev, int stream)
+{
+    mpi_await(c, dev, stream, mpi_mark(c, dev));
+}
+
+/* The thread is in a call that others may never make. */
+static void mpi_abandon(comm *c)
+{
+    mpi_state *m = state_of(c);
+    atomic_store(&m->leaving, true);
+    beside_close(m->beside);
+    m->beside = NULL;
+    atomic_store(&m->leaving, false);
 }
 
 static error *mpi_share(comm *c, const void *mine, void *all, size_t bytes)
 {
     mpi_state *m = state_of(c);
     if (bytes > INT_MAX) return internal_error("%zu bytes of words", bytes);
+    TRY(take_over(c));
     m->calls++;
     MPI_TRY(MPI_Iallgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, m->data,
                            &m->requests[0]));
@@ -326,11 +419,13 @@ static error *mpi_share(comm *c, const void *mine, void *all, size_t bytes)
 
 static error *mpi_idle(comm *c)
 {
+    state_of(c)->doing = c->doing;
     return answer(c);
 }
 
 static void state_free(mpi_state *s)
 {
+    beside_close(s->beside);
     free(s->requests);
     free(s->counts);
     free(s->displacements);
@@ -344,6 +439,7 @@ static void state_free(mpi_state *s)
 /* After a failure that not all ranks know of, nobody can be waited for: MPI aborts. */
 static void mpi_close(comm *c, int status)
 {
+    if (status) mpi_abandon(c);
     if (status && !c->agreed) {
         /* lets the other report first */
         if (c->told) nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
@@ -365,8 +461,12 @@ static const comm_ops mpi_table = {.name = "mpi",
                                    .sum = mpi_sum,
                                    .scatter = mpi_scatter,
                                    .gather = mpi_gather,
+                                   .join = mpi_join,
+                                   .mark = mpi_mark,
+                                   .await = mpi_await,
                                    .idle = mpi_idle,
                                    .missing = out_of_patience,
+                                   .abandon = mpi_abandon,
                                    .share_words = mpi_share,
                                    .local_rank = mpi_local_rank,
                                    .close = mpi_close};
@@ -455,11 +555,13 @@ error *mpi_open(comm *out)
 {
     int level, size, rank;
     mpi_state *s = NULL;
-    MPI_TRY(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level));
+    MPI_TRY(MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &level));
     MPI_TRY(MPI_Comm_size(MPI_COMM_WORLD, &size));
     MPI_TRY(MPI_Comm_rank(MPI_COMM_WORLD, &rank));
     *out = (comm){.ops = &mpi_table, .size = size, .rank = rank, .staging = MPI_STAGING};
     error *e = state_alloc(size, &s);
     out->state = s;
-    return e ? e : join(out, s);
+    if (e) return e;
+    s->may_be_beside = level >= MPI_THREAD_SERIALIZED;
+    return join(out, s);
 }

@@ -34,7 +34,7 @@ typedef struct {
     size_t peak_bytes;
     int ranks;             /* 0 in a run of one process */
     int64_t comm_bytes;    /* traffic between ranks (ranks/comm.h) */
-    double comm_ms;        /* part of ms: communication; on a GPU, waiting for it */
+    double comm_ms;        /* part of ms: the step was held up by communication */
     int64_t offload_bytes; /* to and from the disk (core/far.h); 0 without --offload */
     double offload_ms;     /* part of ms: waiting for the disk */
     double checkpoint_ms;  /* beside ms: how long checkpoints took since the line before */

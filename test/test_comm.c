@@ -6,6 +6,7 @@
  * calls fail). */
 #include "base/bf16.h"
 #include "cpu/cpu.h"
+#include "ranks/beside.h"
 #include "ranks/mpi.h"
 #include "params/sharded_backing.h"
 #include "ranks/shared.h"
@@ -632,6 +633,46 @@ static void test_shared_otherwise(void **state)
     }
 }
 
+/* ---- calls beside the computation ---- */
+
+/* Each call must be the next; the one with `bad` elements fails. */
+typedef struct {
+    int64_t made, bad;
+} tally;
+
+static error *tick_off(void *context, const beside_call *call)
+{
+    tally *t = context;
+    int64_t n = tensor_count(call->x);
+    if (n == t->bad) return user_error("call %lld", (long long)n);
+    assert_int_equal(n, t->made + 1);
+    t->made = n;
+    return NULL;
+}
+
+/* More than wait at a time, each in its turn; a failure is told once, and ends them. */
+static void test_beside(void **state)
+{
+    (void)state;
+    enum { CALLS = 1000 };
+    for (int64_t bad = 0; bad <= CALLS; bad += CALLS / 2) {
+        tally t = {.bad = bad};
+        beside *b = NULL;
+        ok(beside_open(tick_off, &t, &b));
+        for (int64_t i = 1; i <= CALLS; i++)
+            assert_int_equal(beside_ask(b, (beside_call){.x = tensor_of(NULL, U8, SHAPE(i))}), i);
+        assert_int_equal(beside_asked(b), CALLS);
+        error *e = beside_wait(b, CALLS);
+        assert_true((e != NULL) == (bad > 0));
+        if (e) assert_non_null(strstr(error_text(e), bad == CALLS ? "call 1000" : "call 500"));
+        error_free(e);
+        ok(beside_wait(b, CALLS));
+        assert_int_equal(t.made, bad ? bad - 1 : CALLS);
+        beside_close(b);
+    }
+    beside_close(NULL);
+}
+
 /* ---- two ranks that do not run the same program ---- */
 
 /* The first adds up, the second gathers, or speaks, or does nothing but wait for the end. */
@@ -730,6 +771,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_other_rank),
         cmocka_unit_test(test_stranger),
         cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_beside),
         cmocka_unit_test(test_shared_otherwise),
         cmocka_unit_test(test_shared_misplaced),
     };

@@ -218,11 +218,13 @@ fi
     run 3 again.5 $gpt --steps 4 --batch 2 --zero 2 --optim adamw --gradients own
     run 3 again.6 $gpt --steps 4 --batch 2 --zero 3 --optim adamw --gradients overlay
     run 3 again.7 $gpt --steps 4 --batch 2 --zero 2 --optim adamw_r --bucket 1
+    run 3 again.8 $gpt --steps 4 --batch 2 --zero 3 --optim adamw_r --prefetch 0
+    run 3 again.9 $gpt --steps 4 --batch 2 --zero 3 --optim adamw --prefetch 2 --bucket 1 --gradients overlay
 }
 # shared memory or messages: the same bits, and the run says which
 # shellcheck disable=SC2086
 for z in 0 2 3; do
-    OMPI_MCA_osc=^sm run 3 sent $gpt --steps 4 --batch 2 --zero $z --optim adamw_r
+    OMPI_MCA_osc=^sm run 3 sent $gpt --steps 4 --batch 2 --zero $z --optim adamw_r --bucket 1
     why=''
     grep -q '^ranks: 3 by MPI, ' sent.txt || why="$(grep '^ranks' sent.txt) without shared memory"
     grep -q '^ranks: 3 by MPI in shared memory, ' again.$z.txt || why="$(grep '^ranks' again.$z.txt) with it"
@@ -230,8 +232,8 @@ for z in 0 2 3; do
     [ -z "$why" ] && ok "by messages as in shared memory, stage $z" || not_ok "by messages, stage $z: $why"
 done
 differ=''
-for i in 1 2 3 4 5 6 7; do same_bits again.0 again.$i || differ="$differ $i"; done
-[ -z "$differ" ] && ok 'the same bits again, at every stage, policy and bucket' || not_ok "other bits in$differ"
+for i in 1 2 3 4 5 6 7 8 9; do same_bits again.0 again.$i || differ="$differ $i"; done
+[ -z "$differ" ] && ok 'the same bits again, at every stage, policy, bucket and prefetch' || not_ok "other bits in$differ"
 
 # ---- bytes: 4 bytes a parameter, N = 21024; the step's numbers, and norms where each rank has a part ----
 
@@ -242,8 +244,9 @@ N=21024 SUMS=$((2 * 3 * 8)) NORMS=$((2 * 28 * 8))
 for k in 1 3; do
     for z in 0 1 2 3; do
         of=again.$z # with one micro-batch: that run
-        [ $k = 1 ] || { of=moved && run 2 $of $gpt --steps 1 --batch 2 --accum $k --zero $z; }
-        # stage 3: a weight once in forward, once in backward, the tied one (256 x 24) at both ends of
+        [ $k$z != 13 ] || of=again.8
+        [ $k = 1 ] || { of=moved && run 2 $of $gpt --steps 1 --batch 2 --accum $k --zero $z $([ $z != 3 ] || echo --prefetch 0); }
+        # stage 3 without prefetch: a weight once in forward, once in backward, the tied one (256 x 24) at both ends of
         # forward alone, positions (16 x 24) and biases, which backward does not read, in forward alone
         biases=$((2 * (24 + 24 + 24 * 3 + 24 + 24 * 4 + 24) + 24))
         case $z in
@@ -444,6 +447,17 @@ if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/sa
             ! same_bits late again && ok 'gradients that do not wait for backward are seen' || not_ok 'a missing wait is not seen: of communication'
         CUDASIM_DEAF_STREAM=0 on_gpus 2 again $two --no-cuda-graph --optim adamw_r &&
             ! same_bits late again && ok 'an update that does not wait for gradients is seen' || not_ok 'a missing wait is not seen: of computation'
+        # parameters that are fetched ahead: as early as can be, as late; other bits where one stream is deaf
+        three="--steps 2 --batch 1 --zero 3 --eval-every 0 --optim adamw_r"
+        on_gpus 2 late $three --prefetch 0
+        on_gpus 2 again $three --prefetch 1 && same_bits late again && planned_is_used again && ok 'prefetch in graphs: the same bits' ||
+            not_ok "prefetch in graphs: $(grep -m1 -E 'train_|NCCL|ERROR' again.txt)"
+        CUDASIM_EAGER_STREAM=1 on_gpus 2 again $three --no-cuda-graph --prefetch 2 && same_bits late again &&
+            ok 'prefetch as early as can be: the same bits' || not_ok "prefetch, early: $(grep -m1 -E 'train_|NCCL|ERROR' again.txt)"
+        # what is used is anything then, a loss that is not finite among them
+        CUDASIM_DEAF_STREAM=0 on_gpus 2 again $three --no-cuda-graph --prefetch 1
+        [ -f again/model.safetensors ] && same_bits late again && not_ok 'a missing wait is not seen: of a use' ||
+            ok 'a use that does not wait for its parameters is seen'
         odd='--lr 0.5' by_environment again $two
         [ $? = 1 ] && [ "$(cat again.txt again.1.txt | grep -c '^train_gpt: ')" = 1 ] &&
             grep -q 'rank 1 was given another --lr than rank 0' again.txt && ok 'RANK, WORLD_SIZE, ...: another option' ||
@@ -544,6 +558,11 @@ rm -f long.txt
 begin_long --watchdog 2
 kill -STOP "$pid"
 ends 'a rank is stopped' 30 'rank 1 did not respond for 2 s while rank 0 was '
+
+# the thread that gathers and adds up beside the computation finds it out
+begin_long --watchdog 2 --zero 3 --prefetch 2 --bucket 1
+kill -STOP "$pid"
+ends 'a rank is stopped while parameters are fetched' 30 'rank 1 did not respond for 2 s while rank 0 was (gathering|adding)'
 
 begin_long
 kill -TERM "$pid"

@@ -91,6 +91,8 @@ CONDITION(folds, rule_folds(o->optim.rule))
 CONDITION(narrow_states, o->optim.state != STATE_F32)
 CONDITION(narrow_masters, o->type == BF16 && o->master != MASTER_F32)
 CONDITION(sharded, o->zero > 0)
+CONDITION(keeps_parameters, o->zero < 3)
+CONDITION(fetches_ahead, o->prefetch > 0)
 CONDITION(ranked, comm_size(o->comm) > 1)
 
 typedef struct {
@@ -269,6 +271,11 @@ static const conflict resolved[] = {
      NULL,
      "--zero {zero} with --dtype bf16 --master {master}: masters are sharded in fp32 only; use "
      "--zero 0, or --master fp32"},
+    {{ranked, fetches_ahead, keeps_parameters},
+     NULL,
+     "--prefetch {prefetch} with --zero {zero}: each rank has all parameters, and none is "
+     "gathered; give --zero 3, or "
+     "--prefetch 0"},
     {{evaluates, ranked}, NULL, "--eval-only with several ranks: one process evaluates; start one"},
     {{averages_weights, offloads_values},
      NULL,

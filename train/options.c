@@ -225,6 +225,10 @@ static const option_row common[] = {
      "ZeRO stage, what the ranks shard: 0 nothing, 1 optimizer states, 2 and gradients, 3 "
      "and parameters",
      INTEGER, RANKS, SILENT, 0, FIELD(zero), 0, 3, NULL},
+    {"prefetch", "N",
+     "with --zero 3: gather parameters this many layers before they are used, beside the "
+     "computation; 0 = when they are used",
+     INTEGER, RANKS, SILENT, 0, FIELD(prefetch), 0, 1000, "1 with --zero 3"},
     {"bucket", "MIB",
      "bucket of gradients that the ranks reduce at once, overlapped with the backward "
      "pass; 0 = each tensor by itself",
@@ -286,6 +290,7 @@ static const options defaults = {
     .eval_every = 50,
     .keep = 2,
     .log_every = 1,
+    .prefetch = -1,
     .watchdog = 25,
     .ranks = 1,
     .gpus = 1,
@@ -695,6 +700,11 @@ static error *resolve_attention(options *o)
     if (!strcmp(o->attention, ATTENTION_AUTO))
         return NULL; /* ATTENTION_OWN until the device is open */
     return device_attention(o->attention, &o->training.attention, &whose);
+}
+
+int64_t options_prefetch(const options *o)
+{
+    return o->prefetch >= 0 ? o->prefetch : o->zero == 3;
 }
 
 const char *options_attention(const options *o)

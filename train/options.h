@@ -120,7 +120,7 @@ typedef struct {
     const char *resume;      /* NULL, "auto" or a checkpoint's directory */
     bool no_cuda_graph, plan, json, eval_only;
     /* ranks */
-    int64_t zero, ranks, gpus, bucket, watchdog;
+    int64_t zero, prefetch, ranks, gpus, bucket, watchdog;
     comm *comm; /* the other ranks; NULL: none */
 } options;
 
@@ -144,6 +144,8 @@ bool options_offloads(const options *o); /* anything */
 const char *options_second_place(const options *o, char *buffer, size_t size);
 
 /* The resolved method of attention. */
+/* --prefetch, or what it is where it was not given. */
+int64_t options_prefetch(const options *o);
 const char *options_attention(const options *o);
 
 /* Sets --recompute LEVEL for all layers, as if it had been given. */

@@ -37,13 +37,20 @@ static bool add_list(cJSON *array, const pattern_list *list)
     return ok;
 }
 
+/* Below its limit it has not been given, and is chosen where it is used. */
+static bool add_integer(cJSON *object, const option_row *row, int64_t value)
+{
+    if ((double)value < row->least) return cJSON_AddNullToObject(object, row->name);
+    return cJSON_AddNumberToObject(object, row->name, (double)value);
+}
+
 /* False: out of memory. */
 static bool add_option(cJSON *object, const option_row *row, options *o)
 {
     const char *text = row->type == TEXT ? *(const char **)option_field(o, row) : NULL;
     switch (row->type) {
     case INTEGER:
-        return cJSON_AddNumberToObject(object, row->name, (double)*(int64_t *)option_field(o, row));
+        return add_integer(object, row, *(int64_t *)option_field(o, row));
     case REAL:
         return cJSON_AddNumberToObject(object, row->name, *(double *)option_field(o, row));
     case TEXT:

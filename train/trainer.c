@@ -335,7 +335,7 @@ static void train_program(trainer *t, source *data, int64_t step, bool note)
         int64_t moved = t->r.comm ? t->r.comm->bytes : 0;
         far_moved offloaded = moved_so_far(t);
         params_begin_micro(&t->r, k);
-        offload_begin_pass(&t->r, &t->orders[0]);
+        pass_begin(&t->r, &t->orders[0]);
         if (note)
             op_graph_begin(t->r.dev, t->r.stream);
         else
@@ -358,7 +358,7 @@ static void train_program(trainer *t, source *data, int64_t step, bool note)
             params_end_step(&t->r);
             optimizer_average(t->optimizer);
         }
-        offload_end_pass(&t->r);
+        pass_end(&t->r);
         note_moved(t, k, n, offloaded);
         phase_enter(&t->phases, PHASE_OTHER);
         if (note) end_graph(t, graph_of(t, k), moved);
@@ -385,9 +385,9 @@ static bool eval_program(trainer *t, source *data)
         feed(t, data, own_samples(t, k));
         loss.accumulate = k > 0;
         if (k * at_once >= samples) loss.scale = 0; /* a batch of samples that have been counted */
-        offload_begin_pass(&t->r, &t->orders[1]);
+        pass_begin(&t->r, &t->orders[1]);
         t->kind->evaluate(&t->r, t->model, &t->batch, &loss);
-        offload_end_pass(&t->r);
+        pass_end(&t->r);
         if (k > 0 && k + 1 < n) stopped = trainer_stop_wished(t);
     }
     t->left_out = data ? (double)(data->left_out - before) : 0;
@@ -542,6 +542,7 @@ static error *assemble(trainer *t)
     TRY(begin_far(t));
     if (o->sparsity > 0) TRY(sparse_open(&t->r, o->sparsity, (uint64_t)o->seed, &t->sparse));
     TRY(optimizer_create(&o->optim, &t->r, &t->optimizer));
+    t->params.ahead = (int)options_prefetch(o);
     if (comm_size(o->comm) > 1)
         TRY(zero_open(&t->r, (int)o->zero, t->optimizer->info->sees != BY_ELEMENT, o->bucket << 20,
                       &t->zero));
@@ -581,7 +582,7 @@ static error *record_evaluation(trainer *t)
 static error *record(trainer *t)
 {
     if (t->o->eval_only) return record_evaluation(t);
-    if (t->params.values_far) TRY(note_orders(t));
+    if (params_ordered(&t->params)) TRY(note_orders(t));
     place(t);
     train_program(t, NULL, 1, false);
     if (t->o->eval_every > 0) eval_program(t, NULL);

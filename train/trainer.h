@@ -44,7 +44,7 @@ typedef struct {
     tensor loss;    /* (1) f64 */
     tensor sums;    /* ? (4) f64, with several ranks: loss, hits, stop request, total loss */
     parameter_fill filling;
-    use_order orders[2];  /* of training and evaluation, with --offload params */
+    use_order orders[2];  /* of training and evaluation, where params_ordered */
     far_moved step_moved; /* with --offload: traffic of a step, counted while it was recorded */
     double stop;          /* this rank's stop request */
     bool stop_agreed;     /* trainer_stop_wished has reported it */
