@@ -46,8 +46,8 @@ OPT     := -O3
 ifneq ($(SAN),)
 FLAGS   += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DREGRAD_DEBUG
 OPT     := -O1
-endif
-ifneq ($(PIC),)
+else
+# the same objects make the programs and the library (make library)
 FLAGS   += -fPIC -fvisibility=hidden
 endif
 LIBS    := -lcjson -lz -lm -lpthread -ldl
@@ -420,11 +420,8 @@ $(BUILD)/lib/regrad.o $(BUILD)/base/command_line.o $(BUILD)/tools/export_card.o:
 build/fuzz/base/command_line.o: FUZZ_FLAGS += -DREGRAD_VERSION='"$(VERSION)"'
 $(BUILD)/lib/regrad.o $(BUILD)/base/command_line.o $(BUILD)/tools/export_card.o build/fuzz/base/command_line.o: VERSION
 
-# its objects are compiled once more, as PIC=1, in a directory of their own
 .PHONY: library
-library:
-	@$(MAKE) --no-print-directory PIC=1 BUILD=$(BUILD)/pic $(BUILD)/pic/libregrad.so $(BUILD)/pic/libregrad.a
-	@ln -f $(BUILD)/pic/libregrad.so $(BUILD)/pic/libregrad.a $(BUILD)/
+library: $(BUILD)/libregrad.so $(BUILD)/libregrad.a
 
 $(BUILD)/libregrad.so: $(LIB) $(BUILD)/lib/regrad.o
 	$(if $(V),,@echo "  ld  $@")

@@ -35,7 +35,7 @@ TARGETS  := $(if $(filter all,$(GPU_ARCH)),80 90 100 120,$(GPU_ARCH))
 GENCODE  ?= $(foreach a,$(TARGETS),-gencode arch=compute_$(a),code=sm_$(a)) \
             -gencode arch=compute_$(lastword $(TARGETS)),code=compute_$(lastword $(TARGETS))
 NVFLAGS  := -std=c++20 -O3 -I. -lineinfo $(GENCODE) -Werror all-warnings \
-            $(if $(PIC),-Xcompiler -fPIC -Xcompiler -fvisibility=hidden) -Xcompiler -Wall,-Wextra,-Werror,-Wno-missing-field-initializers,-Wno-unused-function
+            -Xcompiler -fPIC -Xcompiler -fvisibility=hidden -Xcompiler -Wall,-Wextra,-Werror,-Wno-missing-field-initializers,-Wno-unused-function
 
 DEVICES := $(CU_C:%.c=$(BUILD)/%.o) $(CU_SRC:%=$(BUILD)/%.o)
 LIBS    += -L$(CUDA_HOME)/lib64 -lcudart_static -l:libstdc++.a -ldl -lrt -lpthread
