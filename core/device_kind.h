@@ -38,6 +38,8 @@ typedef struct device_kind {
     /* ? How much of it products with results (m,n) want, summed over k each; NULL: all. */
     size_t (*room_for)(int64_t m, int64_t n, int64_t k);
 
+    int narrow_size; /* bytes of a number in an operand that is rounded to 8 bits (core/narrow.h) */
+
     /* ---- methods of attention ---- */
     const char *const *attention; /* (n_attention) names */
     int n_attention;

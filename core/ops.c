@@ -307,6 +307,11 @@ void op_lend(device *dev, tensor room)
     if (dev->ops->lend) dev->ops->lend(dev, room);
 }
 
+void op_lend_narrow(device *dev, tensor room)
+{
+    if (dev->ops->lend_narrow) dev->ops->lend_narrow(dev, room);
+}
+
 /* ---- graphs: a graph that was begun must be ended even after a failure, to leave the device
  * usable ---- */
 

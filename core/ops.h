@@ -71,7 +71,8 @@ typedef struct {
  *
  *     p        bf16, with a master (? f32, i16: split16, i8: split8) or rounded at random
  *     g        bf16 if p is
- *     state    f32, bf16, or i8 (signed), u8 (squares) with a scale for each STATE_BLOCK elements */
+ *     state    f32, bf16, or i8 (signed), u8 (squares) with a scale for each STATE_BLOCK elements
+ * */
 typedef struct {
     tensor p, g, state[MAX_STATES];
     tensor master;            /* ? */
@@ -112,6 +113,7 @@ typedef struct {
     void (*join)(device *, int from, int to);
     /* ? Lends workspace beside the operands; {0} takes it back; see op_lend. */
     void (*lend)(device *, tensor room);
+    void (*lend_narrow)(device *, tensor room); /* ? see op_lend_narrow */
     /* ? Graphs.  Between graph_begin and graph_end operations on this stream, and on streams forked
      * from it, are captured instead of executed; graph_launch executes all of them, with the same
      * operands.  Only operations on device memory may be captured: no put, get, sync, alloc. */
@@ -155,6 +157,9 @@ void op_join(device *dev, int from, int to);
 /* A device does not allocate what it needs beside operands: its workspace is planned with
  * everything else, and lent (u8; absent: taken back).  The kind's `room` says how much. */
 void op_lend(device *dev, tensor room);
+/* Likewise for operands in 8 bits (core/narrow.h): from now on products that are marked so have
+ * those. */
+void op_lend_narrow(device *dev, tensor room);
 
 /* For a loop whose next n iterations differ in addresses only: returns how many of them the
  * following iteration stands for.  A device that computes nothing needs only one, which counts as

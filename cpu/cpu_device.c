@@ -71,8 +71,8 @@ error *cpu_use_products(device *dev, const char *name)
 {
     cpu_state *state = dev->state;
     bool by_blas = !strcmp(name, "blas"), in_f32 = !strcmp(name, "f32");
-    if (!by_blas && !in_f32 && strcmp(name, "own"))
-        return user_error("--products %s: must be own, f32 or blas (OpenBLAS)", name);
+    if (!by_blas && !in_f32 && strcmp(name, "own") && !products_narrow(name))
+        return user_error("--products %s: must be own, f32, fp8 or blas (OpenBLAS)", name);
     if (by_blas) TRY(blas_open(dev->threads, &state->blas));
     state->by_blas = by_blas;
     state->in_f32 = in_f32;
@@ -168,6 +168,7 @@ static size_t cpu_room_for(int64_t m, int64_t n, int64_t k)
 const device_kind cpu_kind = {.name = "cpu",
                               .room = CPU_ROOM,
                               .room_for = cpu_room_for,
+                              .narrow_size = sizeof(uint16_t),
                               .attention = methods,
                               .n_attention = 1,
                               .likely = cpu_likely,

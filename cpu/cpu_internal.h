@@ -8,6 +8,7 @@
 #include "cpu/kernel.h"
 #include "cpu/pool.h"
 #include "cpu/product.h"
+#include "core/narrow.h"
 
 #define OPERATION(name) void cpu_##name(device *dev, int stream, const name##_op *o);
 #include "core/ops.def"
@@ -20,7 +21,8 @@ typedef struct {
     bool by_blas;           /* f32 products are OpenBLAS's */
     bool has_pairs, in_f32; /* bf16 products: can be in pairs (unit.h); are as those of f32 */
     blas blas;
-    tensor room; /* lent, for products; or absent */
+    tensor room;   /* lent, for products; or absent */
+    tensor narrow; /* lent, for operands in 8 bits; or absent: all products are of what is given */
 } cpu_state;
 
 static inline pool *cpu_threads(const device *dev)
@@ -51,6 +53,9 @@ static inline int64_t rows_at_once(int64_t cols)
     enum { NUMBERS = 8192 };
     return cols < 1 ? NUMBERS : cols < NUMBERS ? NUMBERS / cols : 1;
 }
+
+/* Rounds both operands to 8 bits, if the call is marked and the memory for it was lent; narrow.c */
+void product_narrow(device *dev, product *p, fp8_format a, fp8_format b);
 
 /* limit.c; see cpu.h */
 double burn_lanes(device *dev, int64_t n);

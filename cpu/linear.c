@@ -44,19 +44,21 @@ void activate_grad(activation act, int64_t n, const float *x, float *dx)
 void cpu_linear(device *dev, int stream, const linear_op *o)
 {
     (void)stream;
-    product_run(dev, &(product){
-                         .m = tensor_rows(o->out),
-                         .n = tensor_cols(o->out),
-                         .k = tensor_cols(o->w),
-                         .a = operand_of(o->x),
-                         .b = transposed(o->w),
-                         .out = o->out,
-                         .alpha = 1,
-                         .bias = o->bias,
-                         .residual = o->residual,
-                         .pre = o->pre,
-                         .act = o->act,
-                     });
+    product p = {
+        .m = tensor_rows(o->out),
+        .n = tensor_cols(o->out),
+        .k = tensor_cols(o->w),
+        .a = operand_of(o->x),
+        .b = transposed(o->w),
+        .out = o->out,
+        .alpha = 1,
+        .bias = o->bias,
+        .residual = o->residual,
+        .pre = o->pre,
+        .act = o->act,
+    };
+    if (o->narrow) product_narrow(dev, &p, E4M3, E4M3);
+    product_run(dev, &p);
 }
 
 static void activate_row(const activate_op *o, int64_t r)
@@ -89,18 +91,20 @@ void cpu_activate(device *dev, int stream, const activate_op *o)
 void cpu_linear_dx(device *dev, int stream, const linear_dx_op *o)
 {
     (void)stream;
-    product_run(dev, &(product){
-                         .m = tensor_rows(o->dx),
-                         .n = tensor_cols(o->dx),
-                         .k = tensor_rows(o->w),
-                         .a = operand_of(o->dout),
-                         .b = operand_of(o->w),
-                         .out = o->dx,
-                         .alpha = 1,
-                         .beta = o->accumulate ? 1 : 0,
-                         .slope_at = o->act == ACT_NONE ? (tensor){0} : o->pre,
-                         .act = o->act,
-                     });
+    product p = {
+        .m = tensor_rows(o->dx),
+        .n = tensor_cols(o->dx),
+        .k = tensor_rows(o->w),
+        .a = operand_of(o->dout),
+        .b = operand_of(o->w),
+        .out = o->dx,
+        .alpha = 1,
+        .beta = o->accumulate ? 1 : 0,
+        .slope_at = o->act == ACT_NONE ? (tensor){0} : o->pre,
+        .act = o->act,
+    };
+    if (o->narrow) product_narrow(dev, &p, E5M2, E4M3);
+    product_run(dev, &p);
 }
 
 enum { COLUMNS = 64, AT_ONCE = 8 };
@@ -150,15 +154,17 @@ void cpu_linear_dw(device *dev, int stream, const linear_dw_op *o)
     if (present(o->db.t))
         pool_for(cpu_threads(dev), strips, rows_at_once(COLUMNS * tensor_rows(o->dout)),
                  column_range, o);
-    if (present(o->dw.t))
-        product_run(dev, &(product){
-                             .m = n,
-                             .n = tensor_cols(o->dw.t),
-                             .k = tensor_rows(o->dout),
-                             .a = transposed(o->dout),
-                             .b = operand_of(o->x),
-                             .out = o->dw.t,
-                             .alpha = 1,
-                             .beta = o->dw.accumulate ? 1 : 0,
-                         });
+    if (!present(o->dw.t)) return;
+    product p = {
+        .m = n,
+        .n = tensor_cols(o->dw.t),
+        .k = tensor_rows(o->dout),
+        .a = transposed(o->dout),
+        .b = operand_of(o->x),
+        .out = o->dw.t,
+        .alpha = 1,
+        .beta = o->dw.accumulate ? 1 : 0,
+    };
+    if (o->narrow) product_narrow(dev, &p, E5M2, E4M3);
+    product_run(dev, &p);
 }

@@ -176,6 +176,11 @@ static void cpu_lend(device *dev, tensor room)
     s->room = tensor_count(room) < PRODUCT_ROOM_LEAST ? (tensor){0} : room;
 }
 
+static void cpu_lend_narrow(device *dev, tensor room)
+{
+    ((cpu_state *)dev->state)->narrow = room;
+}
+
 const cpu_kernel CPU_KERNEL = {
     .burn = burn_lanes,
     .stream = stream_lanes,
@@ -189,6 +194,7 @@ const cpu_kernel CPU_KERNEL = {
             .get = cpu_get,
             .set = cpu_set,
             .lend = cpu_lend,
+            .lend_narrow = cpu_lend_narrow,
 #define OPERATION(name) .name = cpu_##name,
 #include "core/ops.def"
         },

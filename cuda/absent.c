@@ -27,6 +27,12 @@ error *cuda_join(device *dev, comm *c)
     return internal_error("ranks on GPUs in a build without CUDA");
 }
 
+error *cuda_use(device *dev, const char *kernel, const char *products)
+{
+    (void)dev, (void)kernel, (void)products;
+    return internal_error("products on a GPU in a build without CUDA");
+}
+
 error *cuda_try_cudnn(device *dev)
 {
     (void)dev;

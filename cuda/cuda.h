@@ -24,7 +24,8 @@ extern const device_kind cuda_kind;
 /* Methods of attention.
  *
  *     flash             own kernels (ATTENTION_OWN): the same bits from run to run
- *     cudnn             the queries' gradient is summed up by atomic additions, in whatever order they
+ *     cudnn             the queries' gradient is summed up by atomic additions, in whatever order
+ * they
  *                       come, so its bits differ from run to run
  *     cudnn-repeatable  without those; all T x T scores' gradients are in its workspace
  *
@@ -73,6 +74,10 @@ enum {
 /* Connects the ranks of c, which are already connected on their hosts, through NCCL: c's calls on
  * tensors then use this device's memory, until it is closed.  All ranks call this. */
 error *cuda_join(device *dev, comm *c) NODISCARD;
+
+/* User error if its products cannot be as --products wants them.  What that says of CPUs means
+ * nothing here. */
+error *cuda_use(device *dev, const char *kernel, const char *products) NODISCARD;
 
 /* Loads cuDNN, for attention.  User error if it is not installed, or does not start. */
 error *cuda_try_cudnn(device *dev) NODISCARD;

@@ -156,6 +156,11 @@ static void cuda_lend(device *dev, tensor room)
     s->workspace_bytes = tensor_bytes(room) - CUDA_ROOM_LEAST;
 }
 
+static void cuda_lend_narrow(device *dev, tensor room)
+{
+    cuda_state_of(dev)->narrow = room;
+}
+
 bool cuda_has_room(device *dev)
 {
     if (!cuda_state_of(dev)->counter)
@@ -192,6 +197,7 @@ static const device_ops cuda_table = {
     .fork = cuda_order,
     .join = cuda_order,
     .lend = cuda_lend,
+    .lend_narrow = cuda_lend_narrow,
     .graph_begin = cuda_graph_begin,
     .graph_end = cuda_graph_end,
     .graph_launch = cuda_graph_launch,
@@ -224,6 +230,7 @@ static error *look_for_gpu(cuda_state *s)
         return user_error("the GPU cannot be asked what it is: %s", cudaGetErrorString(status));
     snprintf(s->name, sizeof s->name, "%s", about.name);
     s->memory = about.totalGlobalMem;
+    s->major = about.major, s->minor = about.minor;
     if (about.major < OLDEST_MAJOR)
         return user_error("%s has compute capability %d.%d, needed is %d.0 or newer; use --device "
                           "cpu",
@@ -301,6 +308,17 @@ void cuda_close(device *dev)
     error_free(dev->failure);
     free(s);
     *dev = (device){0};
+}
+
+/* From 8.9 on matrix units multiply numbers of 8 bits: Ada, Hopper, Blackwell. */
+error *cuda_use(device *dev, const char *kernel, const char *products)
+{
+    const cuda_state *s = cuda_state_of(dev);
+    (void)kernel;
+    if (!products_narrow(products) || 10 * s->major + s->minor >= 89) return NULL;
+    return user_error("--products %s: %s has compute capability %d.%d, and products of 8 bits need "
+                      "8.9 or newer: leave it out, or compare losses on --device cpu",
+                      products, s->name, s->major, s->minor);
 }
 
 const char *cuda_describe(const device *dev, char *buffer, size_t size)

@@ -3,6 +3,7 @@
 #define REGRAD_CUDA_INTERNAL_H
 
 #include "cuda/cuda.h"
+#include "core/narrow.h"
 #include "cuda/lt.h"
 
 #include <cuda_runtime_api.h>
@@ -16,7 +17,7 @@ void *cuda_graph_end(device *dev, int stream);
 void cuda_graph_launch(device *dev, int stream, void *graph);
 void cuda_graph_free(device *dev, void *graph);
 
-enum { PLANS = 64, CUDA_SUMS_AT_ONCE = 64, PRODUCT_KEYS = 21, PRODUCT_ALGORITHMS = 8 };
+enum { PLANS = 64, CUDA_SUMS_AT_ONCE = 64, PRODUCT_KEYS = 22, PRODUCT_ALGORITHMS = 8 };
 
 /* Algorithms of cublasLt, and the product they were found for. */
 typedef struct {
@@ -47,6 +48,7 @@ typedef struct {
     double *sums[STREAM_COUNT];  /* (CUDA_SUMS_AT_ONCE, SEGMENTS), of sumsq and column_sums */
     void *workspace;             /* for libraries, on STREAM_COMPUTE */
     size_t workspace_bytes;
+    tensor narrow; /* ? for operands in 8 bits */
     product_plan plan[PLANS];
     int64_t plans;             /* ever made; the oldest is replaced */
     struct cudnn_state *cudnn; /* NULL until it is asked for */
@@ -59,6 +61,7 @@ typedef struct {
     bool capturing;
     size_t memory;
     char name[256];
+    int major, minor; /* compute capability */
 } cuda_state;
 
 static inline cuda_state *cuda_state_of(const device *dev)
@@ -102,7 +105,15 @@ typedef struct {
     bool y_transposed; /* y is (cols,inner), else (inner,cols) */
     bool scaled;       /* alpha and beta are given; else both are 1 */
     float alpha, beta;
+    /* narrow: x (rows,inner) and y (cols,inner) are codes of 8 bits, and the sum is times back_x
+     * and back_y, which are on the device; the rest is of `type`.  Without gelu_of and x_sums. */
+    bool narrow;
+    fp8_format format_x, format_y;
+    const float *back_x, *back_y; /* (1) each */
 } product;
+/* Rounds x and y, in the memory that was lent for them; if none was, the product stays as it is
+ * (narrow.cu). */
+void cuda_narrow(device *dev, int stream, product *p, fp8_format of_x, fp8_format of_y);
 /* False if the library has no such product with gelu_of or x_sums, or the device has failed:
  * nothing was done.  Products without these two always exist. */
 bool cuda_product(device *dev, int stream, const product *p);

@@ -30,6 +30,7 @@ void cuda_linear(device *dev, int stream, const linear_op *o)
                  .ldc = o->residual.ld,
                  .ldd = sum.ld,
                  .y_transposed = true};
+    if (o->narrow) cuda_narrow(dev, stream, &p, E4M3, E4M3);
     cuda_product(dev, stream, &p);
     if (!act) return;
     cuda_apply(dev, stream,
@@ -61,7 +62,7 @@ void cuda_activate(device *dev, int stream, const activate_op *o)
 /* The whole of it by cublasLt, if it can. */
 static bool linear_dx_with_gelu(device *dev, int stream, const linear_dx_op *o, const product *sum)
 {
-    if (o->act != ACT_GELU_TANH || o->w.type != BF16 || o->accumulate) return false;
+    if (o->act != ACT_GELU_TANH || o->w.type != BF16 || o->accumulate || sum->narrow) return false;
     product p = *sum;
     p.gelu_of = address(o->pre), p.ld_gelu = o->pre.ld;
     return cuda_product(dev, stream, &p);
@@ -81,6 +82,7 @@ void cuda_linear_dx(device *dev, int stream, const linear_dx_op *o)
                  .ldy = o->w.ld,
                  .ldc = o->dx.ld,
                  .ldd = o->dx.ld};
+    if (o->narrow) cuda_narrow(dev, stream, &p, E5M2, E4M3);
     if (linear_dx_with_gelu(dev, stream, o, &p)) return;
     cuda_product(dev, stream, &p);
     if (o->act != ACT_NONE) cuda_apply_grad(dev, stream, o->act, o->dx, o->pre);
@@ -90,7 +92,7 @@ void cuda_linear_dx(device *dev, int stream, const linear_dx_op *o)
  * again. The library overwrites db, and cannot accumulate. */
 static bool linear_dw_with_db(device *dev, int stream, const linear_dw_op *o, const product *dw)
 {
-    if (!present(o->db.t) || o->db.accumulate) return false;
+    if (!present(o->db.t) || o->db.accumulate || dw->narrow) return false;
     product p = *dw;
     p.x_sums = o->db.t.data;
     return cuda_product(dev, stream, &p);
@@ -116,6 +118,7 @@ void cuda_linear_dw(device *dev, int stream, const linear_dw_op *o)
                  .ldc = dw.ld,
                  .ldd = dw.ld,
                  .x_transposed = true};
+    if (o->narrow) cuda_narrow(dev, stream, &p, E5M2, E4M3);
     if (linear_dw_with_db(dev, stream, o, &p)) return;
     if (present(o->db.t)) cuda_column_sums(dev, stream, o->db, o->dout);
     cuda_product(dev, stream, &p);

@@ -16,6 +16,10 @@
  *
  *     the next algorithm -> without the epilogue -> plain_product.cu
  *
+ * Operands in 8 bits (narrow.cu) are multiplied in one form only, with x as it is and y
+ * transposed, and with a factor of each in device memory; sums are not made faster by cutting
+ * their precision (FAST_ACCUM).
+ *
  * And it is slow where sides of bf16 matrices are not multiples of 16 bytes, as with most
  * vocabularies: a long side is divided into a multiple and a remainder, so that 50257 columns are
  * 50256 and 1.
@@ -75,6 +79,12 @@ static const void *aligned_bias(device *dev, int stream, const product *p)
                : NULL;
 }
 
+static cudaDataType_t operand_type(const product *p, fp8_format format)
+{
+    if (p->narrow) return format == E4M3 ? CUDA_R_8F_E4M3 : CUDA_R_8F_E5M2;
+    return p->type == BF16 ? CUDA_R_16BF : CUDA_R_32F;
+}
+
 static bool describe(device *dev, const product *p, objects *x)
 {
     const lt_library *lt = &cuda_state_of(dev)->lt;
@@ -84,6 +94,7 @@ static bool describe(device *dev, const product *p, objects *x)
     cublasOperation_t op_y = p->y_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasOperation_t op_x = p->x_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
     cudaDataType_t type = p->type == BF16 ? CUDA_R_16BF : CUDA_R_32F;
+    cudaDataType_t of_x = operand_type(p, p->format_x), of_y = operand_type(p, p->format_y);
     cublasLtEpilogue_t epilogue = p->gelu_of  ? CUBLASLT_EPILOGUE_DGELU
                                   : p->x_sums ? CUBLASLT_EPILOGUE_BGRADB
                                   : p->bias   ? CUBLASLT_EPILOGUE_BIAS
@@ -99,8 +110,12 @@ static bool describe(device *dev, const product *p, objects *x)
                                      &p->gelu_of, sizeof p->gelu_of) &&
                             set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD,
                                      &p->ld_gelu, sizeof p->ld_gelu))) &&
-           LT_OK(lt->MatrixLayoutCreate(&x->a, type, (uint64_t)ya, (uint64_t)yb, p->ldy)) &&
-           LT_OK(lt->MatrixLayoutCreate(&x->b, type, (uint64_t)xa, (uint64_t)xb, p->ldx)) &&
+           (!p->narrow || (set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &p->back_y,
+                                    sizeof p->back_y) &&
+                           set_desc(dev, x->desc, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &p->back_x,
+                                    sizeof p->back_x))) &&
+           LT_OK(lt->MatrixLayoutCreate(&x->a, of_y, (uint64_t)ya, (uint64_t)yb, p->ldy)) &&
+           LT_OK(lt->MatrixLayoutCreate(&x->b, of_x, (uint64_t)xa, (uint64_t)xb, p->ldx)) &&
            LT_OK(lt->MatrixLayoutCreate(&x->c, type, (uint64_t)p->cols, (uint64_t)p->rows,
                                         p->c ? p->ldc : p->ldd)) &&
            LT_OK(lt->MatrixLayoutCreate(&x->d, type, (uint64_t)p->cols, (uint64_t)p->rows, p->ldd));
@@ -142,7 +157,8 @@ static product_plan wanted_plan(const product *p, size_t workspace)
                                   p->gelu_of ? p->ld_gelu : 0,
                                   p->gelu_of ? cuda_alignment(p->gelu_of) : 0,
                                   p->x_sums != NULL,
-                                  p->x_sums ? cuda_alignment(p->x_sums) : 0}};
+                                  p->x_sums ? cuda_alignment(p->x_sums) : 0,
+                                  p->narrow ? 1 + (int)p->format_x : 0}};
 }
 
 static bool set_preference(device *dev, cublasLtMatmulPreference_t preference,
@@ -299,6 +315,7 @@ static bool cut_inner(device *dev, int stream, const product *p, int64_t bulk)
 
 bool cuda_product(device *dev, int stream, const product *p)
 {
+    if (p->narrow) return full_product(dev, stream, p);
     /* only along the contiguous side */
     bool along_rows = p->x_transposed, along_inner = !p->x_transposed || p->y_transposed;
     int64_t rows = along_rows ? bulk_of(p, p->rows) : p->rows, cols = bulk_of(p, p->cols);

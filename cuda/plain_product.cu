@@ -20,7 +20,16 @@ static __device__ __forceinline__ float element_of(const void *x, bool transpose
     return widened(((const T *)x)[transposed ? col * ld + row : row * ld + col]);
 }
 
-template <class T> __global__ void plain_product_kernel(product p)
+/* The same of codes. */
+static __device__ __forceinline__ float code_at(const void *x, fp8_format format, int64_t ld,
+                                                int64_t row, int64_t col, int64_t rows,
+                                                int64_t cols)
+{
+    return row < rows && col < cols ? float_of_fp8(format, ((const uint8_t *)x)[row * ld + col])
+                                    : 0.0f;
+}
+
+template <class T, bool NARROW> __global__ void plain_product_kernel(product p)
 {
     SHARED(float, xs, [SIDE][SIDE + 1]);
     SHARED(float, ys, [SIDE][SIDE + 1]);
@@ -32,6 +41,13 @@ template <class T> __global__ void plain_product_kernel(product p)
         __syncthreads();
         for (int i = 0; i < ROWS; i++) {
             int r = down + i * SIDE / ROWS;
+            if (NARROW) { /* y is (cols,inner) */
+                xs[r][across] =
+                    code_at(p.x, p.format_x, p.ldx, row0 + r, k0 + across, p.rows, p.inner);
+                ys[across][r] =
+                    code_at(p.y, p.format_y, p.ldy, col0 + r, k0 + across, p.cols, p.inner);
+                continue;
+            }
             xs[r][across] =
                 element_of<T>(p.x, p.x_transposed, p.ldx, row0 + r, k0 + across, p.rows, p.inner);
             ys[r][across] =
@@ -47,6 +63,7 @@ template <class T> __global__ void plain_product_kernel(product p)
         int64_t row = row0 + down + i * SIDE / ROWS;
         if (row >= p.rows || col >= p.cols) continue;
         float v = p.scaled ? p.alpha * sum[i] : sum[i];
+        if (NARROW) v *= *p.back_x * *p.back_y;
         if (p.c) {
             float c = widened(((const T *)p.c)[row * p.ldc + col]);
             v += p.scaled ? p.beta * c : c;
@@ -59,8 +76,12 @@ template <class T> __global__ void plain_product_kernel(product p)
 extern "C" void cuda_plain_product(device *dev, int stream, const product *p)
 {
     static_assert(THREADS * ROWS == SIDE * SIDE, "each element of a tile is a thread's");
-    BY_TYPE(p->type, RUN(dev, stream, plain_product_kernel<element>,
-                         groups(p->rows, SIDE) * groups(p->cols, SIDE), THREADS, 0, *p));
+    unsigned tiles = groups(p->rows, SIDE) * groups(p->cols, SIDE);
+    if (p->narrow)
+        RUN(dev, stream, (plain_product_kernel<bf16, true>), tiles, THREADS, 0, *p);
+    else
+        BY_TYPE(p->type,
+                RUN(dev, stream, (plain_product_kernel<element, false>), tiles, THREADS, 0, *p));
 }
 
 /* d (rows,cols) = bias in each row */

@@ -186,12 +186,17 @@ static tensor adapter_begin_grad(run *r, weight_ids ids, int k, tensor x, tensor
 
 /* ---- layers ---- */
 
+static bool is_narrow(const run *r, weight_ids ids)
+{
+    return ids.weight >= 0 && param_narrow(r->params, ids.weight);
+}
+
 void apply_linear_in(run *r, weight_ids ids, tensor out, tensor x, int64_t room, tensor residual,
                      activation act, tensor pre)
 {
     tensor w = use_if_any(r, ids.weight), b = use_if_any(r, ids.bias);
     OP(linear, r->dev, r->stream, .out = out, .x = x, .w = w, .bias = b, .residual = residual,
-       .act = act, .pre = pre);
+       .act = act, .pre = pre, .narrow = is_narrow(r, ids));
     done_if_any(r, ids.weight);
     done_if_any(r, ids.bias);
     if (act != ACT_NONE && linear_adapted(ids))
@@ -213,7 +218,8 @@ linear_grads linear_begin_grad(run *r, weight_ids ids, tensor x, tensor dout)
                                                                        * read */
     grad dw = begin_if_any(r, ids.weight), db = begin_if_any(r, ids.bias);
     if (present(dw.t) || present(db.t))
-        OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = x, .dout = dout);
+        OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = x, .dout = dout,
+           .narrow = is_narrow(r, ids));
     finish_if_any(r, ids.weight);
     finish_if_any(r, ids.bias);
     for (int k = 0; k < LORA_PARTS; k++)
@@ -252,7 +258,7 @@ void linear_input_grad(run *r, weight_ids ids, linear_grads *g, tensor dx, bool 
         accumulate = true;
     }
     OP(linear_dx, r->dev, r->stream, .dx = dx, .accumulate = accumulate, .dout = dout, .w = g->w,
-       .pre = pre, .act = act);
+       .pre = pre, .act = act, .narrow = is_narrow(r, ids));
 }
 
 void linear_end_grad(run *r, weight_ids ids, linear_grads *g)

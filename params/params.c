@@ -1,5 +1,6 @@
 /* params.c - see params.h */
 #include "params/params.h"
+#include "core/narrow.h"
 #include "params/offload.h"
 #include "base/rng.h"
 #include "core/stored_numbers.h"
@@ -110,6 +111,13 @@ void params_back(params *p, const param_backing *backing)
 bool param_is_pool(const params *p, int id)
 {
     return p->backing && p->backing->pool && p->backing->pool == id;
+}
+
+bool param_narrow(const params *p, int id)
+{
+    const param_spec *spec = &p->row[id].spec;
+    return spec->hidden && spec->shape.rank == 2 &&
+           narrow_fits(spec->shape.dim[0], spec->shape.dim[1]);
 }
 
 bool param_in_pool(const params *p, int id)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # ptxas.sh - no kernel keeps in memory what has no room in registers (spills), in the build that nvcc
-# made; and the script that says so notices when one does.
+# made; and the script that says so notices when one does. The pages name the kernels that there are.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 work=$(mktemp -d) || exit 1
@@ -29,4 +29,14 @@ if ls build/release/cuda/*.ptxas >/dev/null 2>&1; then
 else
     echo "skip no kernel spills: this build has no nvcc"
 fi
+
+# The pages name the kernels that there are: the table all of them, the others none that has gone.
+cat cuda/*.cu cuda/*.h | tr '\n' ' ' | grep -oE '__global__ void +(__launch_bounds__\([^)]*\) +)?[a-z0-9_]+' |
+    grep -oE '[a-z0-9_]+$' | sort -u >"$work/kernels"
+sed -n 's/^| [a-z0-9_]* | `\([a-z0-9_]*\).*/\1/p' docs/ptxas.md | sort -u >"$work/tabled"
+[ -s "$work/kernels" ] && diff "$work/kernels" "$work/tabled" >"$work/log"
+report "docs/ptxas.md has every kernel (make GPU_ARCH=all, make ptxas)" $?
+grep -ohE '\b([a-z0-9]+_)+kernel\b|attention_mma_(queries|keys)\b' docs/*.md | sort -u >"$work/named"
+[ -s "$work/named" ] && comm -23 "$work/named" "$work/kernels" >"$work/log" && [ ! -s "$work/log" ]
+report "pages name kernels that there are" $?
 exit $bad

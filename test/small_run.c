@@ -161,6 +161,11 @@ static int64_t written_count(const params *p)
     return sum;
 }
 
+static size_t lent(tensor t)
+{
+    return present(t) ? tensor_bytes(t) : 0;
+}
+
 small_result small_train(const char *arguments)
 {
     small_run s;
@@ -169,7 +174,7 @@ small_result small_train(const char *arguments)
                       .steps = s.o.steps,
                       .policy = s.o.optim.gradients,
                       .peak = arena_peak(s.t->arena),
-                      .room = present(s.t->room) ? tensor_bytes(s.t->room) : 0};
+                      .room = lent(s.t->room) + lent(s.t->narrow)};
     must(alloc_array(&r.parameters, (size_t)r.n, sizeof(float)));
     must(alloc_array(&r.loss, (size_t)r.steps, sizeof(double)));
     must(alloc_array(&r.grad_norm, (size_t)r.steps, sizeof(double)));

@@ -44,6 +44,8 @@ static void need_gpu(void)
 
 /* ---- training ---- */
 
+#define IN_8_BITS "--heads 2 --width 32 --dtype bf16 --products fp8 "
+
 static const char *const runs[] = {
     SMALL_MODEL "--optim adamw --steps 4",
     SMALL_MODEL "--optim adamw_r --steps 3",
@@ -59,6 +61,8 @@ static const char *const runs[] = {
     SMALL_VIT "--optim lion --steps 2 --pool mean --label-smoothing 0.1",
     SMALL_MODEL "--dtype bf16 --optim adamw_r --steps 3",
     SMALL_VIT "--dtype bf16 --optim adamw --steps 3",
+    SMALL_MODEL IN_8_BITS "--optim adamw_r --steps 3 --accum 2",
+    SMALL_VIT IN_8_BITS "--inner 48 --optim adamw --steps 2 --recompute block",
 };
 
 static void train_on(const char *where, const char *what, small_result *r)
@@ -344,6 +348,7 @@ static const char *const graph_runs[] = {
     SMALL_MODEL "--optim sgd --gradients overlay",
     SMALL_VIT "--optim adamw_r --drop-path 0.4 --mixup 0.3 --accum 2",
     SMALL_VIT "--optim lion_r",
+    SMALL_MODEL IN_8_BITS "--optim adamw_r --accum 2",
 };
 
 /* Each step's numbers (rate, corrections, clipping), tokens and losses come through device memory:
@@ -454,6 +459,7 @@ static void test_no_memory_later(void **state)
                                         SMALL_MODEL "--optim adamw_r --no-cuda-graph",
                                         SMALL_MODEL "--optim adan --accum 3 --grad-clip 1",
                                         SMALL_MODEL "--optim adamw_r --dtype bf16",
+                                        SMALL_MODEL IN_8_BITS "--optim adamw_r",
                                         SMALL_VIT "--optim muon_r",
                                         BY_CUDNN
                                         "--context 13 --seq 11 --optim adamw_r --attention cudnn"};
@@ -526,10 +532,18 @@ static void test_machines(void **state)
         device_close(&dev);
         refused(device_open(DEVICE_CUDA, 1, stdout, &dev), cases[i].says, cases[i].also);
     }
-    emu_set_machine(EMU_DEVICE);
     device dev;
+    emu_set_machine(EMU_AMPERE);
+    must(device_open(DEVICE_CUDA, 1, stdout, &dev));
+    must(device_use(&dev, "auto", "own"));
+    refused(device_use(&dev, "auto", "fp8"),
+            "--products fp8: emulated GPU has compute capability 8.0",
+            "need 8.9 or newer: leave it out");
+    device_close(&dev);
+    emu_set_machine(EMU_DEVICE);
     must(device_open(DEVICE_AUTO, 1, stdout, &dev));
     assert_string_equal(dev.ops->name, "cuda");
+    must(device_use(&dev, "auto", "fp8"));
     device_close(&dev);
 }
 

@@ -168,7 +168,7 @@ static void test_unknown(void **state)
     error_free(e);
     e = cpu_use_products(&dev, "mkl");
     assert_non_null(e);
-    assert_non_null(strstr(error_text(e), "must be own, f32 or blas"));
+    assert_non_null(strstr(error_text(e), "must be own, f32, fp8 or blas"));
     error_free(e);
     cpu_close(&dev);
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "test/long.h"
 #include "test/small_run.h"
 
 #include "core/stored_numbers.h"
@@ -188,10 +189,77 @@ static void test_which_states(void **state)
     }
 }
 
+/* ---- products of operands in 8 bits ---- */
+
+/* The mean loss of a run's last ten steps. */
+static double end_of(const char *more, int seed)
+{
+    char arguments[400];
+    snprintf(arguments, sizeof arguments,
+             "--layers 2 --heads 2 --width 32 --context 16 --seq 16 --vocab 59 --batch 8 --threads "
+             "2 --steps 60 --warmup 5 --lr 0.01 --dtype bf16 --seed %d %s",
+             seed, more);
+    small_result r = small_train(arguments);
+    double sum = 0;
+    for (int64_t i = r.steps - 10; i < r.steps; i++)
+        sum += r.loss[i] / 10;
+    small_free(&r);
+    return sum;
+}
+
+/* Three seeds: the losses of both kinds of products are apart by less than those of the seeds. */
+static void test_losses_in_8_bits(void **state)
+{
+    (void)state;
+    double sums[2] = {0}, low = INFINITY, high = 0, unlike = 0;
+    if (thin_run()) return; /* a matter of numbers */
+    for (int seed = 1; seed <= 3; seed++) {
+        double wide = end_of("", seed), narrow = end_of("--products fp8", seed);
+        print_message("  seed %d: bf16 %.4f, fp8 %.4f\n", seed, wide, narrow);
+        sums[0] += wide / 3, sums[1] += narrow / 3;
+        low = fmin(low, wide), high = fmax(high, wide);
+        unlike = fmax(unlike, fabs(wide - narrow));
+    }
+    if (unlike == 0) fail_msg("fp8 has the losses of bf16");
+    if (fabs(sums[0] - sums[1]) > high - low)
+        fail_msg("bf16 %.4f, fp8 %.4f; the seeds' spread is %.4f", sums[0], sums[1], high - low);
+}
+
+static void refused(error *e, const char *says)
+{
+    assert_non_null(e);
+    assert_int_equal(error_kind_of(e), ERR_USER);
+    if (!strstr(error_text(e), says)) fail_msg("\"%s\" does not say \"%s\"", error_text(e), says);
+    error_free(e);
+}
+
+static void test_no_8_bits(void **state)
+{
+    (void)state;
+    char text[SMALL_TEXT];
+    options o;
+    trainer *t;
+    refused(
+        small_parse(SMALL_MODEL "--products fp8", text, &o),
+        "--products fp8 with --dtype fp32: operands of bf16 are rounded to 8 bits; give --dtype "
+        "bf16");
+    options_free(&o);
+    must(small_parse(SMALL_MODEL "--products fp8 --dtype bf16", text, &o)); /* of width 33 */
+    refused(trainer_plan(&o, o.task->kind, &t),
+            "--products fp8: no matrix between this model's layers has sides that are multiples of "
+            "16");
+    options_free(&o);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_initial_values),
-                                       cmocka_unit_test(test_files), cmocka_unit_test(test_bytes),
-                                       cmocka_unit_test(test_which_states)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_initial_values),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_which_states),
+        cmocka_unit_test(test_losses_in_8_bits),
+        cmocka_unit_test(test_no_8_bits),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,11 +7,14 @@
 #include "test/op_case.h"
 
 #include "base/rng.h"
+#include "core/narrow.h"
 
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
 #include <cmocka.h>
 
 typedef struct {
@@ -437,6 +440,191 @@ static void test_matmul(void **state)
     bench_report(*state, "matmul");
 }
 
+/* ---- operands in 8 bits ---- */
+
+/* The nearest number of the format with sign, after scaling by 2^k so that the largest fits; by
+ * the specification's formula and not by base/fp8.h, in double. */
+static double in_8_bits(fp8_format f, double x, int k)
+{
+    int m = f == E4M3 ? 3 : 2, least = f == E4M3 ? -6 : -14, exponent;
+    double scaled = ldexp(x, k);
+    frexp(scaled, &exponent); /* scaled = [1/2,1) 2^exponent */
+    int step = (exponent - 1 < least ? least : exponent - 1) - m;
+    return ldexp(nearbyint(ldexp(scaled, -step)), step - k);
+}
+
+/* x (n) as its product sees it. */
+static void round_all(fp8_format f, double *x, int64_t n)
+{
+    double amax = 0;
+    for (int64_t i = 0; i < n; i++)
+        amax = fmax(amax, fabs(x[i]));
+    int k = 126; /* floats have no larger scale */
+    while (amax > 0 && ldexp(amax, k) > (f == E4M3 ? 448 : 57344))
+        k--;
+    for (int64_t i = 0; i < n; i++)
+        x[i] = in_8_bits(f, x[i], k);
+}
+
+enum { LARGEST = 200 * 160 };
+
+typedef struct {
+    size s;
+    double x[LARGEST], w[LARGEST], dout[LARGEST]; /* (R,K), (N,K), (R,N), as drawn */
+    uint16_t bits[LARGEST];
+    double a[LARGEST], b[LARGEST]; /* rounded */
+} narrow_case;
+
+static tensor put_bf16(narrow_case *c, rig *r, const double *from, int64_t rows, int64_t cols)
+{
+    for (int64_t i = 0; i < rows * cols; i++)
+        c->bits[i] = bf16_of_float((float)from[i]);
+    return rig_put(r, BF16, SHAPE(rows, cols), c->bits);
+}
+
+static void draw_bf16(double *to, int64_t n, uint64_t stream, double spread)
+{
+    for (int64_t i = 0; i < n; i++) {
+        double u = rng_uniform(9, RNG_TEST, stream << 32 | (uint64_t)i) - 0.5;
+        to[i] = float_of_bf16(bf16_of_float((float)(spread * u * exp(6 * fabs(u)))));
+    }
+}
+
+/* got (rows,cols) against sum_k a_ik b_jk + old; a and b are found at i * row + k * deep. */
+static void compare_narrow(narrow_case *c, rig *r, const char *what, tensor got, int64_t inner,
+                           const int64_t at[4], double old)
+{
+    int64_t rows = tensor_rows(got), cols = tensor_cols(got);
+    rig_well(r, what);
+    rig_get(r, got, c->bits);
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < cols; j++) {
+            double sum = old, squares = old * old;
+            for (int64_t k = 0; k < inner; k++) {
+                double term = c->a[i * at[0] + k * at[1]] * c->b[j * at[2] + k * at[3]];
+                sum += term;
+                squares += term * term;
+            }
+            double value = float_of_bf16(c->bits[i * cols + j]);
+            double bound = BOUND_C * FLT_EPSILON * summed(inner + 1, squares) +
+                           BF16_ROUNDOFF * fabs(sum) + FLT_MIN;
+            if (!(fabs(value - sum) <= bound))
+                fail_msg("%s in 8 bits, R=%lld K=%lld N=%lld: (%lld,%lld) is %g, not %g", what,
+                         (long long)c->s.R, (long long)c->s.K, (long long)c->s.N, (long long)i,
+                         (long long)j, value, sum);
+        }
+}
+
+static void take_rounded(narrow_case *c, const double *a, int64_t of_a, fp8_format f,
+                         const double *b, int64_t of_b)
+{
+    memcpy(c->a, a, (size_t)of_a * sizeof *a);
+    memcpy(c->b, b, (size_t)of_b * sizeof *b);
+    round_all(f, c->a, of_a);
+    round_all(E4M3, c->b, of_b);
+}
+
+static void lend_narrow(rig *r, size s)
+{
+    size_t bytes = narrow_room(r->dev.kind->narrow_size, s.R, s.N, s.K);
+    uint8_t *empty = calloc(bytes, 1);
+    assert_non_null(empty);
+    op_lend_narrow(&r->dev, rig_put(r, U8, SHAPE((int64_t)bytes), empty));
+    free(empty);
+}
+
+static void narrow_products(narrow_case *c, rig *r, size s)
+{
+    int64_t R = s.R, K = s.K, N = s.N;
+    device *dev = &r->dev;
+    rig_clear(r);
+    lend_narrow(r, s);
+    tensor x = put_bf16(c, r, c->x, R, K), w = put_bf16(c, r, c->w, N, K),
+           dout = put_bf16(c, r, c->dout, R, N), threes;
+    for (int64_t i = 0; i < LARGEST; i++)
+        c->bits[i] = bf16_of_float(3);
+    threes = rig_put(r, BF16, SHAPE(N), c->bits);
+    tensor out = rig_put(r, BF16, SHAPE(R, N), c->bits),
+           dx = rig_put(r, BF16, SHAPE(R, K), c->bits), dw = rig_put(r, BF16, SHAPE(N, K), c->bits),
+           db = rig_put(r, BF16, SHAPE(N), c->bits);
+    OP(linear, dev, STREAM_COMPUTE, .out = out, .x = x, .w = w, .bias = threes, .narrow = true);
+    take_rounded(c, c->x, R * K, E4M3, c->w, N * K);
+    compare_narrow(c, r, "linear", out, K, (int64_t[]){K, 1, K, 1}, 3);
+    OP(linear_dx, dev, STREAM_COMPUTE, .dx = dx, .accumulate = true, .dout = dout, .w = w,
+       .narrow = true);
+    take_rounded(c, c->dout, R * N, E5M2, c->w, N * K);
+    compare_narrow(c, r, "linear_dx", dx, N, (int64_t[]){N, 1, 1, K}, 3);
+    OP(linear_dw, dev, STREAM_COMPUTE, .dw = {dw, true}, .db = {db, false}, .dout = dout, .x = x,
+       .narrow = true);
+    take_rounded(c, c->dout, R * N, E5M2, c->x, R * K);
+    compare_narrow(c, r, "linear_dw", dw, R, (int64_t[]){1, N, 1, K}, 3);
+    /* the bias's gradient is of dout as it is */
+    for (int64_t i = 0; i < R * N; i++)
+        c->a[i % R] = 1, c->b[i] = c->dout[i];
+    compare_narrow(c, r, "db", db, R, (int64_t[]){0, 1, 1, N}, 0);
+    op_lend_narrow(dev, (tensor){0});
+}
+
+static void test_narrow(void **state)
+{
+    /* tokens that fill no tile and no 16 bytes; one token; matrices of one tile and of several */
+    static const size some[] = {{5, 16, 48}, {33, 64, 32}, {130, 80, 144}, {1, 16, 16}};
+    static const double spreads[] = {1, 1e-4, 1e4, 1e-36};
+    bench *b = *state;
+    rig *rigs[] = {&b->many, &b->one, &b->odd};
+    narrow_case *c = calloc(1, sizeof *c);
+    assert_non_null(c);
+    for (size_t i = 0; b->work == BF16 && i < sizeof some / sizeof *some; i++) {
+        c->s = some[i];
+        draw_bf16(c->x, c->s.R * c->s.K, 1, spreads[i]);
+        draw_bf16(c->w, c->s.N * c->s.K, 2, 0.1);
+        draw_bf16(c->dout, c->s.R * c->s.N, 3, 1e-3);
+        for (int k = 0; k < (rig_slow() ? 2 : 3); k++) {
+            rig_select(b, rigs[k]);
+            narrow_products(c, rigs[k], c->s);
+        }
+    }
+    free(c);
+}
+
+/* Without memory for it a call that is marked is as any other; with it an operand that is not
+ * finite makes all NaN, and one of zeros leaves the bias. */
+static void test_narrow_ends(void **state)
+{
+    enum { R = 3, K = 16, N = 32 };
+    bench *b = *state;
+    rig *r = &b->many;
+    uint16_t x[R * K], w[N * K], bias[N], marked[R * N], plain[R * N];
+    if (b->work != BF16) return;
+    rig_select(b, r);
+    for (int i = 0; i < N * K; i++)
+        w[i] = bf16_of_float((float)(i % 7) - 3.3f);
+    for (int i = 0; i < N; i++)
+        bias[i] = bf16_of_float((float)i);
+    for (int form = 0; form < 4; form++) { /* not lent; lent; with an infinity; zeros */
+        for (int i = 0; i < R * K; i++)
+            x[i] = bf16_of_float(form == 3 ? 0 : form == 2 && i == 20 ? INFINITY : (float)i / 7);
+        rig_clear(r);
+        if (form) lend_narrow(r, (size){R, K, N});
+        tensor tx = rig_put(r, BF16, SHAPE(R, K), x), tw = rig_put(r, BF16, SHAPE(N, K), w),
+               tb = rig_put(r, BF16, SHAPE(N), bias), out = rig_put(r, BF16, SHAPE(R, N), plain),
+               other = rig_put(r, BF16, SHAPE(R, N), plain);
+        OP(linear, &r->dev, STREAM_COMPUTE, .out = out, .x = tx, .w = tw, .bias = tb,
+           .narrow = true);
+        OP(linear, &r->dev, STREAM_COMPUTE, .out = other, .x = tx, .w = tw, .bias = tb);
+        rig_well(r, "linear");
+        rig_get(r, out, marked);
+        rig_get(r, other, plain);
+        if (form < 2 && !memcmp(marked, plain, sizeof plain) != !form)
+            fail_msg("form %d: the same bits as of bf16, or not", form);
+        for (int i = 0; i < R * N; i++)
+            if (form == 2 ? !isnan(float_of_bf16(marked[i]))
+                          : form == 3 && marked[i] != bias[i % N])
+                fail_msg("form %d: %d is %g", form, i, (double)float_of_bf16(marked[i]));
+        op_lend_narrow(&r->dev, (tensor){0});
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -447,6 +635,8 @@ int main(void)
         cmocka_unit_test(test_linear_dx_extremes),
         cmocka_unit_test(test_linear_dw),
         cmocka_unit_test(test_matmul),
+        cmocka_unit_test(test_narrow),
+        cmocka_unit_test(test_narrow_ends),
     };
     return RUN_IN_ALL_TYPES(tests);
 }

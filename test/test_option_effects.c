@@ -353,9 +353,18 @@ static void check_row(const row *w)
     free_result(&b);
 }
 
+/* Another value of an option whose row has one. */
+static const row in_8_bits = {"products",
+                              "--width 64 --dtype bf16",
+                              "--width 64 --dtype bf16 --products fp8",
+                              FIRST | WEIGHTS | PEAK,
+                              LR | STEPS,
+                              NULL};
+
 static void test_each_has_its_effect(void **state)
 {
     (void)state;
+    check_row(&in_8_bits);
     for (int i = 0; i < ROWS; i++)
         check_row(&rows[i]);
 }

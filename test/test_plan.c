@@ -133,10 +133,13 @@ static void test_planned_is_used_in_low_precision(void **state)
 {
     (void)state;
     static const char *const more[] = {
-        "--dtype bf16", "--dtype bf16 --master split16 --sample-every 5 --accum 3",
+        "--dtype bf16",
+        "--dtype bf16 --master split16 --sample-every 5 --accum 3",
         "--dtype bf16 --master split8 --state int8 --state-of all --optim adamw_r",
         "--dtype bf16 --master none --state bf16 --state-of all --optim adan --gradients overlay",
-        "--state int8 --optim adama --accum 3"};
+        "--state int8 --optim adama --accum 3",
+        "--heads 2 --width 32 --dtype bf16 --products fp8 --accum 3 --sample-every 5",
+        "--heads 2 --width 32 --dtype bf16 --products fp8 --batch 1 --seq 1 --recompute sqrt"};
     for (size_t m = 0; m < sizeof more / sizeof *more; m++) {
         char arguments[400];
         snprintf(arguments, sizeof arguments, SMALL_MODEL "%s", more[m]);
@@ -153,7 +156,9 @@ static void test_planned_is_used_for_images(void **state)
                                        "--optim lion_r --accum 3 --eval-batches 2",
                                        "--optim sgd --gradients overlay --accum 3 --drop-path 0.3",
                                        "--optim adamw --batch 50",
-                                       "--dtype bf16 --state int8 --state-of all --predict 5"};
+                                       "--dtype bf16 --state int8 --state-of all --predict 5",
+                                       "--heads 2 --width 32 --inner 48 --dtype bf16 --products "
+                                       "fp8 --predict 5"};
     for (size_t m = 0; m < sizeof more / sizeof *more; m++) {
         char arguments[400];
         snprintf(arguments, sizeof arguments, SMALL_VIT "%s", more[m]);

@@ -189,6 +189,7 @@ static void test_same_bits(void **state)
         "--optim adamw --batch 6 --sparsity 0.7 --regrow-every 2 --checkpoint-async",
         "--dtype bf16 --master split16 --state bf16 --batch 3 --accum 2 --sparsity 0.8 "
         "--regrow-every 1",
+        "--heads 2 --width 32 --dtype bf16 --products fp8 --batch 3 --accum 2",
     };
     static const char *const names[] = {"adamw", "adan", "lion", "sgd"};
     static const char *const splits[] = {"--batch 6", "--batch 3 --accum 2",

@@ -5,6 +5,7 @@
  */
 #include "train/conflicts.h"
 #include "base/fill.h"
+#include "core/narrow.h"
 #include "train/task.h"
 
 #include <stdio.h>
@@ -79,6 +80,7 @@ CONDITION(on_cpu, o->device == DEVICE_CPU)
 CONDITION(several_sizes, o->n_sizes > 1)
 CONDITION(in_fp32, o->type == F32)
 CONDITION(in_bf16, o->type == BF16)
+CONDITION(multiplies_narrow, products_narrow(o->products))
 CONDITION(attention_elsewhere, o->device != DEVICE_AUTO &&
                                    o->training.attention >= device_kind_at(o->device)->n_attention)
 CONDITION(offloads, o->offload != OFFLOAD_NONE)
@@ -191,6 +193,10 @@ static const conflict given[] = {
     "one"
 
 static const conflict resolved[] = {
+    {{multiplies_narrow, in_fp32},
+     NULL,
+     "--products {products} with --dtype fp32: operands of bf16 are rounded to 8 bits; give "
+     "--dtype bf16"},
     {{names_master, in_fp32},
      NULL,
      "--master {master}: only with --dtype bf16; weights in fp32 are their own masters"},

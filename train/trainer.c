@@ -2,6 +2,7 @@
 #include "train/trainer.h"
 #include "base/clock.h"
 #include "base/files.h"
+#include "core/narrow.h"
 #include "model/far_keeps.h"
 #include "train/conflicts.h"
 #include "train/freeze.h"
@@ -84,6 +85,40 @@ static size_t room_wanted(const trainer *t)
     return most;
 }
 
+/* Memory for operands in 8 bits: for the largest products of the matrices that have such.  0:
+ * there are none. */
+static size_t narrow_wanted(const trainer *t)
+{
+    const options *o = t->o;
+    int size = device_kind_at(o->device)->narrow_size;
+    size_t most = 0;
+    for (int i = 0; i < t->params.n && products_narrow(o->products); i++) {
+        param_spec spec = t->params.row[i].spec;
+        if (!param_narrow(&t->params, i)) continue;
+        int64_t rows = o->batch * (spec.rows ? spec.rows : o->task->positions(o));
+        size_t room = narrow_room(size, rows, spec.shape.dim[0], spec.shape.dim[1]);
+        if (room > most) most = room;
+    }
+    return most;
+}
+
+static error *refuse_narrow(const trainer *t)
+{
+    if (!products_narrow(t->o->products) || narrow_wanted(t)) return NULL;
+    return user_error("--products %s: no matrix between this model's layers has sides that are "
+                      "multiples of %d, as products of 8 bits need them; leave it out",
+                      t->o->products, NARROW_UNIT);
+}
+
+static void place_narrow(trainer *t)
+{
+    int64_t bytes = (int64_t)narrow_wanted(t);
+    if (!bytes) return;
+    t->narrow =
+        arena_keep(t->arena, KIND_WORKSPACE, U8, SHAPE(bytes), NAME("operands in 8 bits", 0));
+    if (!arena_recording(t->arena)) op_lend_narrow(t->r.dev, t->narrow);
+}
+
 static void place_room(trainer *t)
 {
     int64_t bytes = (int64_t)room_wanted(t);
@@ -122,6 +157,7 @@ static void place(trainer *t)
 {
     const options *o = t->o;
     place_room(t);
+    place_narrow(t);
     params_place(&t->params, t->arena);
     if (t->sparse) sparse_place(t->sparse, &t->r);
     optimizer_place(t->optimizer);
@@ -534,6 +570,7 @@ static error *assemble(trainer *t)
                  .comm = o->comm};
     TRY(t->kind->create(&o->model, &how, &t->params, &t->model));
     TRY(options_refuse(o));
+    TRY(refuse_narrow(t));
     TRY(tuning_check(o, &t->params));
     TRY(freeze_apply(o, &t->params));
     params_encode(&t->params, o->base_form, o->base_packs);
@@ -677,6 +714,7 @@ void trainer_destroy(trainer *t)
     params_free(&t->params);
     zero_close(t->zero);
     if (present(t->room)) op_lend(t->r.dev, (tensor){0});
+    if (present(t->narrow)) op_lend_narrow(t->r.dev, (tensor){0});
     sparse_close(t->sparse);
     arena_destroy(t->arena);
     free(t->host_copy);

@@ -39,6 +39,7 @@ typedef struct {
     batch batch;
     zero *zero;     /* ? with other ranks */
     tensor room;    /* ? u8, workspace lent to the device */
+    tensor narrow;  /* ? likewise, for operands in 8 bits */
     sparse *sparse; /* ? with --sparsity */
     tensor hits;    /* ? (1) f64 */
     tensor loss;    /* (1) f64 */

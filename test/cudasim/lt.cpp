@@ -16,7 +16,7 @@
  */
 #include "test/cudasim/emu.h"
 #include "test/cudasim/runtime.h"
-#include "base/bf16.h"
+#include "base/fp8.h"
 #include "cuda/lt.h"
 
 #include <stdlib.h>
@@ -26,6 +26,7 @@ struct cudasim_desc {
     int transa, transb, epilogue;
     const void *bias, *aux;
     int64_t aux_ld;
+    const float *scale_a, *scale_b; /* of operands in 8 bits */
 };
 
 /* Bits of an epilogue. */
@@ -75,7 +76,8 @@ cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *d, cublasComputeTy
                                         cudaDataType_t scale)
 {
     if (compute != CUBLAS_COMPUTE_32F || scale != CUDA_R_32F) return CUBLAS_STATUS_NOT_SUPPORTED;
-    *d = new cudasim_desc{CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, NULL, NULL, 0};
+    *d = new cudasim_desc{CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, NULL, NULL, 0,
+                          NULL,        NULL};
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -109,14 +111,24 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t d,
         return take(&d->aux, value, bytes);
     case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD:
         return take(&d->aux_ld, value, bytes);
+    case CUBLASLT_MATMUL_DESC_A_SCALE_POINTER:
+        return take(&d->scale_a, value, bytes);
+    case CUBLASLT_MATMUL_DESC_B_SCALE_POINTER:
+        return take(&d->scale_b, value, bytes);
     }
     return CUBLAS_STATUS_INVALID_VALUE;
+}
+
+static bool in_8_bits(cudaDataType type)
+{
+    return type == CUDA_R_8F_E4M3 || type == CUDA_R_8F_E5M2;
 }
 
 cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *l, cudaDataType type,
                                           uint64_t rows, uint64_t cols, int64_t ld)
 {
-    if (type != CUDA_R_32F && type != CUDA_R_16BF) return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (type != CUDA_R_32F && type != CUDA_R_16BF && !in_8_bits(type))
+        return CUBLAS_STATUS_NOT_SUPPORTED;
     *l = new cudasim_layout{type, rows, cols, ld};
     return CUBLAS_STATUS_SUCCESS;
 }
@@ -162,6 +174,19 @@ static bool tall_enough(const cudasim_layout *l)
     return l->rows && l->cols && l->ld >= (int64_t)l->rows;
 }
 
+/* What the manual wants of 8-bit products ("cublasLtMatmul()", FP8 kernels, compute capability 8.9 and 9.0): A
+ * transposed, B not; not both in E5M2; all rows on 16 bytes; a result in bf16 with C of its type.  Which epilogues there
+ * are besides a bias is not said for every type: none here. */
+static bool fits_8_bits(const cudasim_desc *d, const cudasim_layout *a, const cudasim_layout *b,
+                        const cudasim_layout *c, const cudasim_layout *out)
+{
+    bool epilogue = d->epilogue == CUBLASLT_EPILOGUE_DEFAULT || d->epilogue == ADDS_BIAS;
+    return in_8_bits(b->type) && (a->type != CUDA_R_8F_E5M2 || b->type != CUDA_R_8F_E5M2) &&
+           d->transa == CUBLAS_OP_T && d->transb == CUBLAS_OP_N && out->type == CUDA_R_16BF &&
+           c->type == out->type && a->ld % 16 == 0 && b->ld % 16 == 0 && c->ld % 8 == 0 &&
+           out->ld % 8 == 0 && a->rows % 16 == 0 && out->rows % 16 == 0 && epilogue;
+}
+
 static cublasStatus_t examine(const cudasim_desc *d, const cudasim_layout *a,
                               const cudasim_layout *b, const cudasim_layout *c,
                               const cudasim_layout *out, problem *p)
@@ -173,7 +198,9 @@ static cublasStatus_t examine(const cudasim_desc *d, const cudasim_layout *a,
         k == p->k && out->rows == p->m && out->cols == p->n && c->rows == p->m && c->cols == p->n;
     if (!fit || !tall_enough(a) || !tall_enough(b) || !tall_enough(c) || !tall_enough(out))
         return CUBLAS_STATUS_INVALID_VALUE;
-    if (a->type != b->type || a->type != c->type || a->type != out->type)
+    if (in_8_bits(a->type)) {
+        if (!fits_8_bits(d, a, b, c, out)) return CUBLAS_STATUS_NOT_SUPPORTED;
+    } else if (a->type != b->type || a->type != c->type || a->type != out->type)
         return CUBLAS_STATUS_NOT_SUPPORTED; /* the library has some of them; we ask for none */
     if (d->epilogue & HAS_AUX &&
         (!d->aux || (uintptr_t)d->aux % 16 || d->aux_ld % 8 || d->aux_ld < (int64_t)out->rows))
@@ -254,11 +281,13 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
 
 static size_t size_of(const cudasim_layout *l)
 {
-    return l->type == CUDA_R_16BF ? sizeof(uint16_t) : sizeof(float);
+    return in_8_bits(l->type) ? 1 : l->type == CUDA_R_16BF ? sizeof(uint16_t) : sizeof(float);
 }
 
 static float get(const void *x, const cudasim_layout *l, uint64_t i)
 {
+    if (in_8_bits(l->type))
+        return float_of_fp8(l->type == CUDA_R_8F_E4M3 ? E4M3 : E5M2, ((const uint8_t *)x)[i]);
     return l->type == CUDA_R_16BF ? float_of_bf16(((const uint16_t *)x)[i]) : ((const float *)x)[i];
 }
 
@@ -312,6 +341,13 @@ struct call {
     void *D;
 };
 
+static float factor_at(const float *scale)
+{
+    if (scale && !emu_may_touch(scale, sizeof *scale))
+        emu_die("cublasLtMatmul: the scale leaves its memory");
+    return scale ? *scale : 1;
+}
+
 static void multiply(const call &x)
 {
     problem p;
@@ -329,6 +365,7 @@ static void multiply(const call &x)
         emu_die("cublasLtMatmul: the bias does not begin on 16 bytes");
     std::vector<float> a = dense(x.A, &x.a, x.d.transa), b = dense(x.B, &x.b, x.d.transb);
     std::vector<float> sum(p.m);
+    float scale = factor_at(x.d.scale_a) * factor_at(x.d.scale_b);
     for (uint64_t j = 0; j < p.n; j++) {
         sum.assign(p.m, 0.0f);
         float of_b = 0;
@@ -343,7 +380,7 @@ static void multiply(const call &x)
         }
         if (sums) put((void *)x.d.bias, &x.out, j, of_b);
         for (uint64_t i = 0; i < p.m; i++) {
-            float v = x.alpha * sum[i];
+            float v = x.alpha * sum[i] * scale;
             if (x.beta != 0) v += x.beta * get(x.C, &x.c, i + j * (uint64_t)x.c.ld);
             if (bias) v += get(x.d.bias, &x.out, i);
             uint64_t at = i + j * (uint64_t)aux.ld;
@@ -382,8 +419,14 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
         !aligned(D, align[3]))
         return CUBLAS_STATUS_INVALID_VALUE;
     bool slow = out->type == CUDA_R_16BF && (odd_side(p.m) || odd_side(p.n) || odd_side(p.k));
-    if (emu_recorded(slow ? "product of odd sides" : "product")) return CUBLAS_STATUS_SUCCESS;
+    const char *what = slow                 ? "product of odd sides"
+                       : in_8_bits(a->type) ? "product of 8 bits"
+                                            : "product";
+    if (emu_recorded(what)) return CUBLAS_STATUS_SUCCESS;
     if (refused_late(out, (int)algo->data[ALGO_NUMBER])) return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (in_8_bits(a->type) &&
+        !(aligned(A, 16) && aligned(B, 16) && aligned(C, 16) && aligned(D, 16)))
+        return CUBLAS_STATUS_NOT_SUPPORTED;
     bool other = !aligned(A, 16) || !aligned(B, 16) || !aligned(D, 16);
     call x = {algo->data[ALGO_ROUNDS] != 0, other, *d, *a, *b, *c, *out, *(const float *)alpha,
               *(const float *)beta,         A,     B,  C,  D};

@@ -376,7 +376,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
     if (device != 0) return fail(cudaErrorInvalidDevice);
     *p = (struct cudaDeviceProp){};
     snprintf(p->name, sizeof p->name, "emulated GPU");
-    p->major = machine == EMU_OLD_DEVICE ? 7 : 8;
+    p->major = machine == EMU_OLD_DEVICE ? 7 : machine == EMU_AMPERE ? 8 : 9;
     p->multiProcessorCount = 2;
     p->sharedMemPerBlock = SHARED_DEFAULT;
     p->sharedMemPerBlockOptin = SHARED_MOST;

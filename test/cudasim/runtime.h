@@ -35,7 +35,14 @@ void emu_switch_off(emu_check);
 bool emu_watches_races(void);
 
 /* Which device there is: how cudaGetDeviceCount answers, and the device's architecture. */
-typedef enum { EMU_DEVICE, EMU_NO_DEVICE, EMU_OLD_DRIVER, EMU_OLD_DEVICE, EMU_NO_CODE } emu_machine;
+typedef enum {
+    EMU_DEVICE,
+    EMU_NO_DEVICE,
+    EMU_OLD_DRIVER,
+    EMU_OLD_DEVICE,
+    EMU_AMPERE,
+    EMU_NO_CODE
+} emu_machine;
 void emu_set_machine(emu_machine);
 
 /* The n-th call from now of a runtime function that can fail returns an error; 0: none does. */

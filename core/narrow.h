@@ -1,0 +1,69 @@
+/* narrow.h - products whose operands are rounded to 8 bits: --products fp8.
+ *
+ *      x (bf16) --amax--> s = 2^k, the largest with s amax <= the format's largest number
+ *         |               |
+ *         +---- round(s x) in 8 bits --> product, in float --> times 1/(s_x s_w) --> bias, ...
+ *
+ * Weights and activations are rounded to E4M3, gradients, which spread wider, to E5M2
+ * (Micikevicius et al. 2022, "FP8 Formats for Deep Learning", section 3.1).  Each operand has one
+ * scale, made of its own largest magnitude just before the product ("current scaling": Transformer
+ * Engine's recipe Float8CurrentScaling, scale = largest / amax, here with its option of powers of
+ * 2, so that scaling itself rounds nothing).  The other usual way takes the scale from the amax of
+ * earlier steps ("delayed scaling").  It saves a read of the operand, but is state: it would be
+ * part of every checkpoint, could saturate whenever a gradient grows, and would give a step other
+ * bits with each way to cut it into micro-batches.
+ *
+ * An operand with an infinity or a NaN makes all of the product NaN: no scale would be right, and
+ * saturation must not hide that a run has failed.
+ *
+ * Only what is marked `narrow` in a call (core/ops.def) is computed so: the matrices between
+ * hidden layers, not the classifier, embeddings or adapters.  A device does it once it has been
+ * lent the memory for the rounded operands (op_lend_narrow), which a plan places where --products
+ * fp8 is given.
+ */
+#ifndef REGRAD_NARROW_H
+#define REGRAD_NARROW_H
+
+#include "base/fp8.h"
+#include "core/tensor.h"
+
+/* Does --products ask for them? */
+static inline bool products_narrow(const char *products)
+{
+    return !strcmp(products, "fp8");
+}
+
+/* Both sides of the matrix must be multiples of this: cublasLt wants rows of 8-bit matrices to
+ * begin on 16 bytes. The third side, the tokens, may have any length. */
+enum { NARROW_UNIT = 16, NARROW_HEAD = 8192 };
+
+static inline bool narrow_fits(int64_t out, int64_t in)
+{
+    return out % NARROW_UNIT == 0 && in % NARROW_UNIT == 0;
+}
+
+/* Bytes for the operands of a layer's three products, of which two are there at a time, with
+ * `size` bytes a number:
+ *
+ *     | scales: NARROW_HEAD | one operand | the other |
+ *
+ * of (rows,in), (out,in) and (rows,out); rows are padded where they are summed over. */
+static inline size_t narrow_room(int size, int64_t rows, int64_t out, int64_t in)
+{
+    int64_t r = (rows + NARROW_UNIT - 1) / NARROW_UNIT * NARROW_UNIT;
+    int64_t x = r * in, w = out * in, y = r * out, least = x < w ? (x < y ? x : y) : w < y ? w : y;
+    return NARROW_HEAD + (size_t)size * (size_t)(x + w + y - least);
+}
+
+/* k of the scale 2^k for an operand whose largest magnitude has these bits (of a bf16, without
+ * sign): finite. */
+HOST_DEVICE int narrow_exponent(fp8_format f, uint32_t amax)
+{
+    int exponent = (int)(amax >> 7) - 127, most = f == E4M3 ? 8 : 15; /* largest = 1.75 * 2^most */
+    int k = most - exponent - ((amax & 0x7f) > 0x60);
+    return amax < 0x80 ? 126
+           : k > 126   ? 126
+                       : k; /* 0 and subnormals; those of 2^-126 and less stay small */
+}
+
+#endif
