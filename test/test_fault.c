@@ -170,16 +170,17 @@ static void test_checkpoints_beside(void **state)
 {
 #define BESIDE RUN "--checkpoint-every 1 --checkpoint-async --keep 2 "
     prepare(state, train_main, BESIDE "--steps 1");
-    scenario_run(&(scenario){.name = "checkpoint beside the training",
-                             .program = train_main,
-                             .arguments = BESIDE "--steps 3 --resume auto",
-                             .again = BESIDE "--steps 3 --resume auto",
-                             .partial = {"stdout", "run/log.jsonl",
-                                         /* where the log ends, which has times in it */
-                                         "run/step_00000002*", "run/step_00000003/state.json",
-                                         "run/step_00000003/manifest.json"},
-                             .minimum = 150},
-                 *state);
+    scenario_run(
+        &(scenario){.name = "checkpoint beside the training",
+                    .program = train_main,
+                    .arguments = BESIDE "--steps 3 --resume auto",
+                    .again = BESIDE "--steps 3 --resume auto",
+                    .partial = {"stdout", "run/log.jsonl", "run/step_00000002*",
+                                /* where the log ends, which has times in it */
+                                "run/step_00000002/state.json", "run/step_00000002/manifest.json",
+                                "run/step_00000003/state.json", "run/step_00000003/manifest.json"},
+                    .minimum = 150},
+        *state);
 }
 
 static void test_loading(void **state)

@@ -107,7 +107,8 @@ static bool is_leftover(const fault_case *t, const char *name)
     return t->s->again && (strstr(name, ".tmp") || strstr(name, ".trash"));
 }
 
-/* What a success has unless it has warned, in an earlier run, too: "run/step_00000002*". */
+/* What a success has unless it has warned, in an earlier run, too: "run/step_00000002*". If it is
+ * there, it is complete. */
 static bool is_optional(const fault_case *t, const char *name)
 {
     for (int i = 0; i < SCENARIO_FILES && t->s->partial[i]; i++) {
@@ -121,7 +122,7 @@ static bool is_partial(const fault_case *t, const char *name)
 {
     for (int i = 0; i < SCENARIO_FILES && t->s->partial[i]; i++)
         if (strcmp(name, t->s->partial[i]) == 0) return true;
-    return is_optional(t, name);
+    return false;
 }
 
 /* A file that is not what it was nor what it will be, or one that is missing; NULL if none is. */
