@@ -25,7 +25,7 @@ template <class T> static void cached(device *dev, int stream, const attention_c
     a.out = (T *)o->out.data;
     a.qkv = (const T *)o->qkv.data;
     a.keys = (T *)o->keys.data, a.values = (T *)o->values.data;
-    a.capacity = o->keys.dim[2], a.position = o->position;
+    a.capacity = (int)o->keys.dim[2], a.position = (int)o->position;
     a.batch = o->qkv.dim[0], a.length = o->qkv.dim[1];
     a.heads = (int)o->heads, a.kv_heads = (int)o->keys.dim[1];
     a.size = (int)o->keys.dim[3];

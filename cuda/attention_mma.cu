@@ -77,7 +77,7 @@ MMA_FN void finish_rows(float (&factor)[S::MT][2], const row_state<S::MT> &state
 }
 
 template <int D, bool SPECIAL>
-__global__ void __launch_bounds__(MMA_THREADS) attention_mma_kernel(mma_call a)
+__global__ void __launch_bounds__(MMA_THREADS) attention_mma_kernel(mma_arguments<SPECIAL> a)
 {
     using S = forward_shape<D, SPECIAL>;
     SHARED_DYN(bf16, shared);
@@ -134,7 +134,8 @@ template <int D, bool SPECIAL> static void launch_as(device *dev, int stream, co
     int bytes = (S::OWN_TILE + S::STAGES * 2 * S::WALK_TILE) * (int)sizeof(bf16);
     if (!allow_shared(dev, attention_mma_kernel<D, SPECIAL>, bytes)) return;
     RUN(dev, stream, (attention_mma_kernel<D, SPECIAL>),
-        groups(a.length, S::OWN) * (unsigned)(a.batch * a.heads), MMA_THREADS, (size_t)bytes, a);
+        groups(a.length, S::OWN) * (unsigned)(a.batch * a.heads), MMA_THREADS, (size_t)bytes,
+        (mma_arguments<SPECIAL>{a}));
 }
 
 template <int D> static void launch_mma(device *dev, int stream, const mma_call &a)

@@ -59,6 +59,15 @@ using keys_shape = mma_shape<D, D <= 64 ? 2 : 1, D <= 128 ? 32 : 16, D <= 128 ? 
 
 typedef attention_call<bf16> mma_call;
 
+/* What a kernel is given.  nvcc moves up to 128 bytes of arguments to registers before the loops:
+ * the plain kernels get shorter by it; SPECIAL ones, which have none to spare, are given more. */
+template <bool SPECIAL> struct mma_arguments : mma_call {
+};
+template <> struct mma_arguments<true> : mma_call {
+    int64_t beyond;
+};
+static_assert(sizeof(mma_arguments<false>) == 128 && sizeof(mma_arguments<true>) > 128);
+
 static inline bool special(const mma_call &a)
 {
     return a.alibi || a.window || a.starts;

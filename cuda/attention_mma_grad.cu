@@ -32,7 +32,7 @@ MMA_FN void grad_of_scores(float (&s)[S::MT][S::WALK / 8][4],
 }
 
 template <int D, bool SPECIAL>
-__global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma_queries(mma_call a)
+__global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma_queries(mma_arguments<SPECIAL> a)
 {
     using S = queries_shape<D>;
     SHARED_DYN(bf16, shared);
@@ -174,7 +174,7 @@ MMA_FN void copy_keys(bf16 *k, bf16 *v, bf16 *walked, int first, int kv, const q
 }
 
 template <int D, bool DK, bool DV, bool SPECIAL>
-__global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma_keys(mma_call a)
+__global__ void __launch_bounds__(MMA_THREADS, 2) attention_mma_keys(mma_arguments<SPECIAL> a)
 {
     using S = keys_shape<D>;
     static_assert(S::WALK <= MMA_THREADS, "a thread copies the lse of one query");
@@ -235,7 +235,8 @@ static void launch_mma_keys(device *dev, int stream, const mma_call &a)
     int bytes = (2 * S::OWN_TILE + S::STAGES * QUERIES_ROOM<S>)*(int)sizeof(bf16);
     if (!allow_shared(dev, attention_mma_keys<D, DK, DV, SPECIAL>, bytes)) return;
     RUN(dev, stream, (attention_mma_keys<D, DK, DV, SPECIAL>),
-        groups(a.length, S::OWN) * (unsigned)(a.batch * a.kv_heads), MMA_THREADS, (size_t)bytes, a);
+        groups(a.length, S::OWN) * (unsigned)(a.batch * a.kv_heads), MMA_THREADS, (size_t)bytes,
+        (mma_arguments<SPECIAL>{a}));
 }
 
 template <int D, bool SPECIAL>
@@ -245,7 +246,8 @@ static void launch_grad_as(device *dev, int stream, const mma_call &a)
     int bytes = (2 * S::OWN_TILE + S::STAGES * 2 * S::WALK_TILE) * (int)sizeof(bf16);
     if (!allow_shared(dev, attention_mma_queries<D, SPECIAL>, bytes)) return;
     RUN(dev, stream, (attention_mma_queries<D, SPECIAL>),
-        groups(a.length, S::OWN) * (unsigned)(a.batch * a.heads), MMA_THREADS, (size_t)bytes, a);
+        groups(a.length, S::OWN) * (unsigned)(a.batch * a.heads), MMA_THREADS, (size_t)bytes,
+        (mma_arguments<SPECIAL>{a}));
     if constexpr (D <= 128) {
         launch_mma_keys<D, true, true, SPECIAL>(dev, stream, a);
     } else {

@@ -21,12 +21,12 @@ template <class T> struct attention_call {
     float *lse, *r;              /* (B,H,T) */
     const T *qkv, *dout;         /* (B,T,(H+2KV)*D), (B,T,H*D) */
     T *keys, *values;            /* (B,KV,P,D); NULL: those in qkv */
-    int64_t capacity, position;  /* P; how many keys come before the first query's */
     const int32_t *starts;       /* ? (B,T): where each query's document begins */
     int64_t batch, length;       /* B, T */
+    int64_t window;              /* 0: none */
+    int capacity, position;      /* P; how many keys come before the first query's */
     int heads, kv_heads, size;   /* H, KV, D */
     bool causal, alibi, aligned; /* aligned: heads are made of 16 bytes */
-    int64_t window;              /* 0: none */
     float scale, cap;            /* cap: 0: none */
 };
 

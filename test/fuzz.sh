@@ -10,7 +10,7 @@ bad=0
 
 # What reads nothing from outside, or only for one that is named: data/bpe/ is behind bpe.h.
 others='data/bpe/* data/images/augment.c data/images/rand_augment.c data/images/resize.c data/prefetch.c data/text_source.c data/packing.c
-        io/gguf.c io/gguf_model.c run/checkpoint.c run/gather.c run/log.c run/run_dir.c run/stop.c run/tensorboard.c'
+        io/gguf.c io/gguf_model.c run/checkpoint.c run/checkpoint_thread.c run/gather.c run/log.c run/run_dir.c run/snapshot.c run/stop.c run/tensorboard.c'
 
 # lacking TREE: the files of io/, data/, model/hf/ and run/, and the one of options, whose header no target includes or names, nor the header
 # of what they are a part of: x_y.c of x.h.

@@ -195,13 +195,12 @@ static const option_row common[] = {
     {"checkpoint-every", "N",
      "steps between checkpoints; the last step is then saved, too; 0 = only when stopped "
      "by Ctrl-C",
-     INTEGER, RUN, SILENT, 0, FIELD(checkpoint_every), 0, 1e9, NULL},
+     INTEGER, OUTPUT, SILENT, 0, FIELD(checkpoint_every), 0, 1e9, NULL},
     {"checkpoint-async", NULL,
      "write checkpoints beside the training, from a copy for which the plan has room (on a GPU in "
-     "the "
-     "host's memory); save for the last, and that of Ctrl-C",
-     FLAG, RUN, SILENT, 0, FIELD(checkpoint_async), 0, 0, NULL},
-    {"keep", "K", "how many of the newest complete checkpoints to keep", INTEGER, RUN, SILENT, 0,
+     "the host's memory); save for the last, and that of Ctrl-C",
+     FLAG, OUTPUT, SILENT, 0, FIELD(checkpoint_async), 0, 0, NULL},
+    {"keep", "K", "how many of the newest complete checkpoints to keep", INTEGER, OUTPUT, SILENT, 0,
      FIELD(keep), 1, 1e6, NULL},
     {"resume", "auto|DIR",
      "resume from the newest complete checkpoint of this run (start, if there is none), or "
