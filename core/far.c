@@ -1,6 +1,7 @@
 /* far.c - see far.h */
 #include "core/far.h"
 #include "base/clock.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -212,13 +213,9 @@ static error *reserve(const far *f)
 
 static error *start(far *f)
 {
-    pthread_attr_t how;
     pthread_mutex_init(&f->lock, NULL);
     pthread_cond_init(&f->changed, NULL);
-    if (pthread_attr_init(&how)) return user_error("--offload: no thread can be started");
-    pthread_attr_setstacksize(&how, STACK); /* else its default remains, which works too */
-    int number = pthread_create(&f->thread, &how, work, f);
-    pthread_attr_destroy(&how);
+    int number = thread_start(&f->thread, STACK, work, f);
     f->started = number == 0;
     return number ? user_error("--offload: its thread cannot be started: %s", strerror(number))
                   : NULL;

@@ -2,6 +2,7 @@
 #include "cpu/pool.h"
 
 #include "base/clock.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -145,15 +146,11 @@ error *pool_open(int threads, int cores, pool **out)
     *out = p;
     p->helpers = calloc((size_t)threads, sizeof *p->helpers);
     int code = p->helpers ? 0 : ENOMEM;
-    pthread_attr_t how;
-    pthread_attr_init(&how);
-    pthread_attr_setstacksize(&how, STACK);
     for (; !code && p->running < threads - 1; p->running += !code) {
         struct helper *h = &p->helpers[p->running];
         *h = (struct helper){.pool = p, .index = p->running + 1};
-        code = pthread_create(&h->thread, &how, help, h);
+        code = thread_start(&h->thread, STACK, help, h);
     }
-    pthread_attr_destroy(&how);
     if (!code) return NULL;
     pool_close(p);
     *out = NULL;

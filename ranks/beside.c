@@ -1,5 +1,6 @@
 /* beside.c - see beside.h */
 #include "ranks/beside.h"
+#include "base/thread.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -72,17 +73,6 @@ error *beside_wait(beside *b, int64_t number)
     return e;
 }
 
-static int start_serving(beside *b)
-{
-    pthread_attr_t how;
-    int number = pthread_attr_init(&how);
-    if (number) return number;
-    pthread_attr_setstacksize(&how, STACK); /* else its default remains, which works too */
-    number = pthread_create(&b->thread, &how, serve_calls, b);
-    pthread_attr_destroy(&how);
-    return number;
-}
-
 error *beside_open(beside_serve *serve, void *context, beside **out)
 {
     beside *b;
@@ -91,7 +81,7 @@ error *beside_open(beside_serve *serve, void *context, beside **out)
     b->context = context;
     pthread_mutex_init(&b->lock, NULL);
     pthread_cond_init(&b->changed, NULL);
-    int number = start_serving(b);
+    int number = thread_start(&b->thread, STACK, serve_calls, b);
     if (number) {
         free(b);
         return user_error("no thread can be started for what ranks exchange: %s; give --prefetch 0 "

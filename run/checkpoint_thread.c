@@ -1,5 +1,6 @@
 /* checkpoint_thread.c - see checkpoint_thread.h */
 #include "run/checkpoint_thread.h"
+#include "base/thread.h"
 
 enum { STACK = 1 << 20 };
 
@@ -17,17 +18,11 @@ static void *write_and_prune(void *argument)
 
 void checkpoint_thread_start(checkpoint_thread *t, checkpoints *all, int64_t keep, run_copy *copy)
 {
-    pthread_attr_t how;
     t->all = all;
     t->keep = keep;
     t->copy = copy;
     atomic_store(&t->done, false);
-    t->started = false;
-    if (!pthread_attr_init(&how)) {
-        pthread_attr_setstacksize(&how, STACK); /* else its default remains, which works too */
-        t->started = !pthread_create(&t->thread, &how, write_and_prune, t);
-        pthread_attr_destroy(&how);
-    }
+    t->started = !thread_start(&t->thread, STACK, write_and_prune, t);
     if (!t->started) write_and_prune(t);
 }
 
