@@ -665,11 +665,12 @@ static void test_two_processes(void **state)
 
 /* ---- signals ---- */
 
-static void stopped_by(void **state, int number, const char *name)
+static void stopped_by(void **state, int number, const char *name, const char *more)
 {
+    char arguments[500];
     shell(state, "rm -rf run");
-    pid_t child =
-        run_start(*state, RUN "--batch 6 --out run --steps 3000 --checkpoint-every 0", NULL, NULL);
+    snprintf(arguments, sizeof arguments, RUN "--batch 6 --out run --steps 3000 %s", more);
+    pid_t child = run_start(*state, arguments, NULL, NULL);
     wait_for_lines(state, "run/log.jsonl", 3);
     kill(child, number);
     assert_int_equal(run_wait(child), 0);
@@ -692,8 +693,10 @@ static void test_stopped_and_resumed(void **state)
     assert_int_equal(run_wait(child), 0);
     run_finishes(*state, SLOW "--out run --resume auto");
     runs_same(*state, "whole", "run", 0);
-    stopped_by(state, SIGTERM, "SIGTERM");
-    stopped_by(state, SIGINT, "SIGINT");
+    stopped_by(state, SIGTERM, "SIGTERM", "--checkpoint-every 0");
+    stopped_by(state, SIGINT, "SIGINT", "--checkpoint-every 0");
+    /* while one is being written */
+    stopped_by(state, SIGTERM, "SIGTERM", "--checkpoint-every 1 --checkpoint-async");
 }
 
 /* The first is a wish, and the step takes an hour; the second ends it at once. */
