@@ -3,8 +3,7 @@
  *
  *                                largest   smallest normal   smallest   infinity   NaN
  *     E4M3   s eeee mmm            448         2^-6            2^-9       none      s 1111 111
- *     E5M2   s eeeee mm          57344         2^-14           2^-16    s 11111 00  s 11111 01,
- * 10, 11
+ *     E5M2   s eeeee mm          57344         2^-14           2^-16    s 11111 00  s 11111 mm > 0
  *
  * Conversions round to nearest even and saturate, as the specification's saturating mode has it:
  * what is larger than the largest number, infinity included, becomes that.  NaN stays NaN.

@@ -1,4 +1,4 @@
-/* kept_heap.c - see heap.h */
+/* kept_heap.c - see kept_heap.h */
 #include "base/kept_heap.h"
 
 #include <stdlib.h>

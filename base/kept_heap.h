@@ -2,7 +2,7 @@
  *
  * glibc gives a block of more than 128 KiB back to the kernel, and so it does with the heap's end
  * as soon as that is twice as long: whoever decodes pictures one after another pays for every page
- * of each of them again, which is a fifth of the time from a JPEG to normalized pixels.
+ * of each of them again, which docs/bench-cpu.md measures.
  */
 #ifndef REGRAD_KEPT_HEAP_H
 #define REGRAD_KEPT_HEAP_H

@@ -71,8 +71,7 @@ typedef struct {
  *
  *     p        bf16, with a master (? f32, i16: split16, i8: split8) or rounded at random
  *     g        bf16 if p is
- *     state    f32, bf16, or i8 (signed), u8 (squares) with a scale for each STATE_BLOCK elements
- * */
+ *     state    f32, bf16, or i8 (signed), u8 (squares) with a scale for each STATE_BLOCK elements */
 typedef struct {
     tensor p, g, state[MAX_STATES];
     tensor master;            /* ? */

@@ -52,8 +52,8 @@ static void round_range(const void *context, int64_t first, int64_t end)
     }
 }
 
-/* x (rows,cols) rounded, in `to`; returns what it must be multiplied by: NaN if it is not finite.
- * */
+/* x (rows,cols) rounded, in `to`; returns what it must be multiplied by, NaN if it is not
+ * finite. */
 static float narrow_operand(device *dev, operand *x, int64_t rows, int64_t cols, fp8_format format,
                             uint16_t *to)
 {

@@ -25,8 +25,7 @@ extern const device_kind cuda_kind;
  *
  *     flash             own kernels (ATTENTION_OWN): the same bits from run to run
  *     cudnn             the queries' gradient is summed up by atomic additions, in whatever order
- * they
- *                       come, so its bits differ from run to run
+ *                       they come, so its bits differ from run to run
  *     cudnn-repeatable  without those; all T x T scores' gradients are in its workspace
  *
  * cuDNN's are for bf16, KV = H, no ALiBi, D a multiple of 8. */

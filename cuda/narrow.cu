@@ -1,18 +1,18 @@
 /* narrow.cu - the operands of a product rounded to 8 bits, for cublasLt (core/narrow.h).
  *
  *     1  amax     a block has some rows of an operand and finds their largest magnitude, as bits:
- * the largest bits
- *                 are also those of an infinity or a NaN
+ *                 the largest bits are also those of an infinity or a NaN
  *     2  round    a block finds the largest of these, makes the scale of it, and rounds tiles of
- * SIDE x SIDE
+ *                 SIDE x SIDE
  *
  * The library wants both operands of an 8-bit product in one layout, the side that is summed over
  * side by side. So where it is down the rows, a tile is transposed on its way, through shared
  * memory:
  *
  *        x (rows,inner)  bf16  ->  (rows,inner')       as it lies
- *        x (inner,rows)  bf16  ->  (rows,inner')       transposed        inner' = inner up to a
- * multiple of 16: zeros
+ *        x (inner,rows)  bf16  ->  (rows,inner')       transposed
+ *
+ * inner' is inner rounded up to a multiple of 16, with zeros there.
  *
  * bytes: 2 for each number by amax, 2 + 1 by round */
 #include "cuda/gpu.h"

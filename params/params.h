@@ -246,10 +246,9 @@ bool params_in_place(const params *p);
 /* Is this row the pool, not a parameter of the model?  Are the row's own values only in the
  * pool? */
 bool param_is_pool(const params *p, int id);
-
+bool param_in_pool(const params *p, int id);
 /* Is it a matrix whose products may be of operands in 8 bits (core/narrow.h)? */
 bool param_narrow(const params *p, int id);
-bool param_in_pool(const params *p, int id);
 
 /* Whether parameter id wants its gradient, and whether any before it does.  The table is in the
  * order of the forward pass; so in backward a layer passes a gradient on only if that is needed

@@ -52,9 +52,8 @@ typedef struct {
     MPI_Win window;      /* ... in this memory */
     int64_t calls, most; /* most: bytes in one call of MPI */
     int local_rank;
-    bool may_be_beside; /* this MPI may be called by one thread after the other */
-    beside
-        *beside; /* ? the thread that makes calls beside the computation, since the first of them */
+    bool may_be_beside;  /* this MPI may be called by one thread after the other */
+    beside *beside;      /* ? its thread, from the first such call on */
     bool in_thread;      /* it is this one that is in a call */
     const char *doing;   /* in the current call */
     atomic_bool leaving; /* nothing is waited for any more */

@@ -182,11 +182,9 @@ static const option_row common[] = {
      TEXT, RUN, SILENT, 0, FIELD(cpu_kernel), 0, 0, NULL},
     {"products", "HOW",
      "matrix products on the CPU: own; f32: own, but bf16 without the processor's instructions for "
-     "it, "
-     "so with the same bits everywhere; or blas: OpenBLAS for those of fp32 (other last bits). "
-     "fp8, with --dtype bf16, on a GPU of compute capability 8.9 or newer as on the CPU, which is "
-     "no faster by it: of "
-     "operands rounded to 8 bits (docs/precision.md)",
+     "it, so with the same bits everywhere; or blas: OpenBLAS for those of fp32 (other last bits). "
+     "fp8, with --dtype bf16: of operands rounded to 8 bits, for GPUs of compute capability 8.9 or "
+     "newer; the CPU computes with the same numbers, no faster (docs/precision.md)",
      TEXT, RUN, TOLD, 0, FIELD(products), 0, 0, NULL},
     {"seed", "N", "random seed: initial values, order of the data, augmentation, sampling", INTEGER,
      RUN, FIXED, 0, FIELD(seed), 0, 9e15, NULL},

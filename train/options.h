@@ -143,9 +143,9 @@ bool options_offloads(const options *o); /* anything */
 /* Where what is offloaded lies, in words: "in a file in DIR". */
 const char *options_second_place(const options *o, char *buffer, size_t size);
 
-/* The resolved method of attention. */
 /* --prefetch, or what it is where it was not given. */
 int64_t options_prefetch(const options *o);
+/* The resolved method of attention. */
 const char *options_attention(const options *o);
 
 /* Sets --recompute LEVEL for all layers, as if it had been given. */

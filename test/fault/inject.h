@@ -1,13 +1,12 @@
 /* inject.h - the n-th call that can fail, fails.
  *
  * The linker sends every call of our own objects to malloc, open, write, rename ... through
- * wrappers
- * (--wrap, see the Makefile); libraries and the C library itself keep the real ones.  Streams are
- * made anew on a file descriptor of ours (fopencookie), so that what fails is not fprintf but the
- * write(2) beneath it, with the buffering and the error flags that a real disk would give.
+ * wrappers (--wrap, see the Makefile); libraries and the C library itself keep the real ones.
+ * Streams are made anew on a file descriptor of ours (fopencookie), so that what fails is not
+ * fprintf but the write(2) beneath it, with the buffering and the error flags that a real disk
+ * would give.
  *
- *     our object --malloc--> wrapper --- n-th? ---no---> malloc (AddressSanitizer's, if it is
- * there)
+ *     our object --malloc--> wrapper --- n-th? ---no---> malloc (or AddressSanitizer's)
  *                               |
  *                               +--yes--> NULL, errno = ENOMEM
  *
