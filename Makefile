@@ -46,6 +46,8 @@ OPT     := -O3
 ifneq ($(SAN),)
 FLAGS   += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DREGRAD_DEBUG
 OPT     := -O1
+# what the tests test is a shared library here (TESTED)
+FLAGS   += -fPIC -fno-semantic-interposition
 else
 # the same objects make the programs and the library (make library)
 FLAGS   += -fPIC -fvisibility=hidden
@@ -142,7 +144,7 @@ LIB += $(DEVICES) $(BUILD)/device
 
 # what objects are made by, and which form of the CUDA device programs are linked with; when it is
 # another, they are rebuilt.  (Linking alone is cheap: `make demo` leaves a build for GPUs as it is.)
-MADE_BY := $(strip $(CC) $(FLAGS) $(OPT) $(JPEG) $(PNG) $(WEBP) $(ZSTD) $(CPU_FLAGS_avx2) $(CPU_FLAGS_avx512))
+MADE_BY := $(strip $(CC) $(FLAGS) $(OPT) $(SIM_CXX) $(SIM_CU) $(JPEG) $(PNG) $(WEBP) $(ZSTD) $(CPU_FLAGS_avx2) $(CPU_FLAGS_avx512))
 ifneq ($(MADE_BY),$(file <$(BUILD)/flags))
 .PHONY: $(BUILD)/flags
 endif
@@ -160,7 +162,7 @@ $(BUILD)/device:
 left_out = $(if $(filter yes,$(1)),,@echo "  left out: $(2) (to have it: make deps, or apt-get install $(3); then make)")
 # what people run carries no debug information (it is four fifths of a program); STRIP= keeps it
 STRIP   ?= $(if $(SAN),,-Wl,--strip-debug)
-$(PROGRAMS:%=$(BUILD)/%): LIBS += $(STRIP)
+$(PROGRAMS:%=$(BUILD)/%) $(BUILD)/test_% $(BUILD)/cuda_%: LIBS += $(STRIP)
 all: $(PROGRAMS:%=$(BUILD)/%)
 	@$(if $(SAN),,for p in $(PROGRAMS); do ln -sf $(BUILD)/$$p $$p; done)
 	$(call left_out,$(PCRE2),tokenizer.json and .tiktoken vocabularies,libpcre2-dev)
@@ -239,20 +241,36 @@ $(BUILD)/bench_products: $(BUILD)/tools/bench_products.o $(LIB)
 TEST_HELP := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard test/test_*.c test/rig_*.c),$(wildcard test/*.c)))
 TESTS     := $(patsubst test/%.c,$(BUILD)/%,$(wildcard test/test_*.c))
 
-$(BUILD)/test_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cpu.o $(GPT) $(LIB)
+# What a hundred tests have in common is linked once: with sanitizers it is 80 MB.  Without them it is
+# in each program, as in the programs that people run, and its debug information stays in the objects.
+TESTED      := $(if $(SAN),$(BUILD)/tested.so,$(GPT) $(LIB))
+TESTED_RACE := $(BUILD)/tested_race.so
+$(BUILD)/tested.so: $(GPT) $(LIB)
+$(BUILD)/tested_race.so: $(GPT) $(LIB:%.cu.o=%.cu.race.o)
+$(BUILD)/tested.so $(BUILD)/tested_race.so:
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) -shared $(filter %.o,$^) $(LIBS) -o $@
+
+# Here it is in the program: calls that it makes are wrapped, or kernels are beside it (cudasim).
+ALONE := $(addprefix $(BUILD)/test_,far fault memory checkpoint kill resume cudasim)
+$(ALONE): $(BUILD)/test_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cpu.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -lcmocka -o $@
 
+$(BUILD)/test_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cpu.o $(TESTED)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $(filter %.o %.so,$^) $(LIBS) -Wl,-rpath,'$$ORIGIN' -lcmocka -o $@
+
 # the tests of the operations again, on CUDA
 CUDA_TESTS := $(patsubst test/test_%.c,$(BUILD)/cuda_%,$(filter-out test/test_ops_ref.c,$(wildcard test/test_ops_*.c)))
-$(BUILD)/cuda_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(GPT) $(LIB)
+$(BUILD)/cuda_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(TESTED)
 	$(if $(V),,@echo "  ld  $@")
-	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -lcmocka -o $@
+	$(Q)$(CC) $(FLAGS) $(filter %.o %.so,$^) $(LIBS) -Wl,-rpath,'$$ORIGIN' -lcmocka -o $@
 # and once more under the race detector
 RACE_TESTS := $(CUDA_TESTS:$(BUILD)/cuda_%=$(BUILD)/race_%)
-$(BUILD)/race_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(GPT) $(LIB:%.cu.o=%.cu.race.o)
+$(BUILD)/race_%: $(BUILD)/test/test_%.o $(TEST_HELP) $(BUILD)/test/rig_cuda.o $(TESTED_RACE)
 	$(if $(V),,@echo "  ld  $@")
-	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -lcmocka -o $@
+	$(Q)$(CC) $(FLAGS) $(filter %.o %.so,$^) $(LIBS) -Wl,-rpath,'$$ORIGIN' -lcmocka -o $@
 
 # one of these with the kernel files MUTANTS from build/mutant (test/mutants.sh)
 MUTANT_LIB := $(filter-out $(MUTANTS:%=$(BUILD)/cuda/%.cu.race.o),$(LIB:%.cu.o=%.cu.race.o))

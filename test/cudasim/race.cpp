@@ -122,15 +122,21 @@ static unsigned readers_with(stamp old, stamp now, bool shared)
 
 /* ---- reports ---- */
 
-/* Function, file and line of a place in the program, to stderr. */
+/* The program or shared library that the emulator is in, and the kernels with it. */
+static const Dl_info *module(void)
+{
+    static Dl_info about;
+    if (!about.dli_fbase) dladdr((void *)emu_touch, &about);
+    return &about;
+}
+
+/* Function, file and line of a place in it, to stderr. */
 static void print_position(uint32_t offset)
 {
-    char program[400], command[600];
-    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
-    program[n > 0 ? n : 0] = 0;
+    char command[600];
     fflush(stderr);
-    snprintf(command, sizeof command, "addr2line -Cfsipe '%s' 0x%x | head -n 2 >&2", program,
-             offset - 1);
+    snprintf(command, sizeof command, "addr2line -Cfsipe '%s' 0x%x | head -n 2 >&2",
+             module()->dli_fname, offset - 1);
     if (system(command)) fprintf(stderr, "offset 0x%x\n", offset);
 }
 
@@ -186,10 +192,7 @@ static void touch_byte(const range *r, const char *p, bool write, bool atomic, s
 
 static uint32_t offset_of(void *code)
 {
-    static uintptr_t base;
-    Dl_info about;
-    if (!base && dladdr((void *)emu_touch, &about)) base = (uintptr_t)about.dli_fbase;
-    return (uint32_t)((uintptr_t)code - base);
+    return (uint32_t)((uintptr_t)code - (uintptr_t)module()->dli_fbase);
 }
 
 static void touch(const void *memory, size_t bytes, bool write, bool atomic, void *code)
