@@ -2,9 +2,9 @@
  * CUDA: counting, and the random drawing when elements grow back.
  *
  * n of F free elements must be drawn, all equally likely.  A full permutation would be expensive;
- * so the free elements, in order, are cut into n runs of F/n, and one of each is drawn:
+ * so the free elements, in order, are cut into n strata of F/n, and one of each is drawn:
  *
- *     free elements   0 1 2 3 | 4 5 6 7 8 | 9 10 11 12 | ...       run j: floor(j F/n) ...
+ *     free elements   0 1 2 3 | 4 5 6 7 8 | 9 10 11 12 | ...       stratum j: floor(j F/n) ...
  *     drawn               2     4                 11
  *
  * A group of elements can find out on its own which of its elements are drawn, so the order of
@@ -44,13 +44,13 @@ typedef struct {
     int64_t free, n; /* 0 < n <= free < 2^31 */
 } drawing;
 
-/* The run that contains free element z. */
-HOST_DEVICE int64_t run_of(const drawing *d, int64_t z)
+/* The stratum that contains free element z. */
+HOST_DEVICE int64_t stratum_of(const drawing *d, int64_t z)
 {
     return ((z + 1) * d->n - 1) / d->free;
 }
 
-/* The free element that is drawn from run j. */
+/* The free element that is drawn from stratum j. */
 HOST_DEVICE int64_t drawn_of(const drawing *d, int64_t j)
 {
     int64_t begin = j * d->free / d->n, length = (j + 1) * d->free / d->n - begin;
@@ -65,7 +65,7 @@ HOST_DEVICE void draw_words(const drawing *d, uint32_t *bits, const uint32_t *ta
                             int64_t words, int64_t z, int64_t end)
 {
     if (z >= d->free) return;
-    int64_t j = run_of(d, z), next = drawn_of(d, j);
+    int64_t j = stratum_of(d, z), next = drawn_of(d, j);
     if (next < z && ++j < d->n) next = drawn_of(d, j);
     for (int64_t w = first; w < first + words; w++) {
         uint32_t is_free = ~taken[w] & elements_of(w, end);

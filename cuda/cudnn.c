@@ -149,8 +149,8 @@ static bool describe_call(device *dev, struct cudnn_state *x, cudnnBackendDescri
 }
 
 /* A plan for another batch may be in the cache: its shape is its whole key. */
-static void run(device *dev, int stream, const cudnn_shape *of, size_t budget, const operands *o,
-                void *workspace)
+static void execute(device *dev, int stream, const cudnn_shape *of, size_t budget,
+                    const operands *o, void *workspace)
 {
     struct cudnn_state *x = cudnn_of(dev);
     const cudnn_plan *plan = x ? plan_for(dev, x, of, budget) : NULL;
@@ -209,7 +209,7 @@ void cuda_cudnn_attention(device *dev, int stream, const attention_op *o)
                          [CUDNN_SCALE] = &scale,
                          [CUDNN_LOWEST] = s.causal ? &lowest : NULL}};
     find_heads(&s, o->qkv.data, &x.at[CUDNN_Q]);
-    run(dev, stream, &s, budget_of(o->method, &s), &x, o->workspace.data);
+    execute(dev, stream, &s, budget_of(o->method, &s), &x, o->workspace.data);
 }
 
 void cuda_cudnn_attention_grad(device *dev, int stream, const attention_grad_op *o)
@@ -228,5 +228,5 @@ void cuda_cudnn_attention_grad(device *dev, int stream, const attention_grad_op 
                          [CUDNN_SUMS] = s.repeatable ? NULL : (char *)o->workspace.data + budget}};
     find_heads(&s, o->qkv.data, &x.at[CUDNN_Q]);
     find_heads(&s, o->dqkv.data, &x.at[CUDNN_DQ]);
-    run(dev, stream, &s, budget, &x, o->workspace.data);
+    execute(dev, stream, &s, budget, &x, o->workspace.data);
 }

@@ -92,7 +92,7 @@ __global__ void compress_add_kernel(T *values, const T *x, const uint32_t *bits,
     }
 }
 
-/* One block: a thread has a run of groups. */
+/* One block: a thread has consecutive groups. */
 static __global__ void starts_kernel(int64_t *starts, const uint32_t *bits, int64_t groups)
 {
     SHARED(int64_t, sums, [ADDERS]);

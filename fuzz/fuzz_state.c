@@ -19,7 +19,7 @@ static run_option list[] = {{"layers", RESUME_FIXED}, {"lr", RESUME_TOLD},
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     params p = {.type = F32};
-    run r = {.params = &p};
+    runtime r = {.params = &p};
     optimizer o = {.info = &adamw_info};
     run_contents c = {.tensors = {.r = &r, .optimizer = &o},
                       .model = &text_presets.row[0],

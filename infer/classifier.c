@@ -11,7 +11,7 @@ struct classifier {
     arena *arena;
     params params;
     device null;
-    run r;
+    runtime r;
     model *model;
     batch in;
     tensor logits; /* (batch, classes) */
@@ -36,7 +36,7 @@ static error *build_classifier(classifier *k)
 {
     TRY(arena_create(&block_kinds, &k->arena));
     arena_attach(k->arena, &k->null);
-    k->r = (run){.dev = &k->null, .arena = k->arena, .params = &k->params};
+    k->r = (runtime){.dev = &k->null, .arena = k->arena, .params = &k->params};
     TRY(k->kind->create(&k->config, &plain_training, &k->params, &k->model));
     for (int i = 0; i < k->params.n; i++)
         k->params.row[i].trainable = false; /* so no gradients are placed */

@@ -6,7 +6,7 @@
 
 enum { MOST_ROOM = 256 }; /* tokens: enough for fast products */
 
-error *decoder_open(const model_kind *kind, run *r, model *m, int64_t length, decoder *out)
+error *decoder_open(const model_kind *kind, runtime *r, model *m, int64_t length, decoder *out)
 {
     *out = (decoder){.kind = kind, .r = r, .m = m, .length = length};
     out->room = length < MOST_ROOM ? length : MOST_ROOM;
@@ -30,7 +30,7 @@ void decoder_place(decoder *d, int64_t vocab)
 /* Adds the next n tokens of the window to the caches. */
 static void step(decoder *d, int64_t n, bool last)
 {
-    run *r = d->r;
+    runtime *r = d->r;
     decode_step s = {.tokens = tensor_of(d->tokens.data, I32, SHAPE(1, n)),
                      .position = d->cached,
                      .room = d->room};
@@ -77,7 +77,7 @@ void decoder_push(decoder *d, const int32_t *tokens, int64_t n)
 
 error *decoder_next(decoder *d, float *logits)
 {
-    run *r = d->r;
+    runtime *r = d->r;
     while (d->cached < d->used && !r->dev->failure) {
         int64_t left = d->used - d->cached, n = left < d->room ? left : d->room;
         step(d, n, n == left);

@@ -21,7 +21,7 @@
 
 typedef struct {
     const model_kind *kind;
-    run *r;
+    runtime *r;
     model *m;
     int64_t length, room;
     tensor tokens;   /* (1,room) i32 */
@@ -33,7 +33,7 @@ typedef struct {
 } decoder;
 
 /* For windows of `length` tokens; the run may change its device later. */
-error *decoder_open(const model_kind *kind, run *r, model *m, int64_t length,
+error *decoder_open(const model_kind *kind, runtime *r, model *m, int64_t length,
                     decoder *out) NODISCARD;
 void decoder_close(decoder *d);
 

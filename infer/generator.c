@@ -34,7 +34,7 @@ static error *build(generator *g)
     const generator_job *job = &g->job;
     TRY(arena_create(&block_kinds, &g->arena));
     arena_attach(g->arena, &g->null);
-    g->r = (run){.dev = &g->null, .arena = g->arena, .params = &g->params};
+    g->r = (runtime){.dev = &g->null, .arena = g->arena, .params = &g->params};
     training_policy how = plain_training;
     if (job->adapters) how.lora = *adapter_plan(job->adapters);
     TRY(g->kind->create(&g->config, &how, &g->params, &g->model));

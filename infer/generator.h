@@ -32,7 +32,7 @@ typedef struct {
     arena *arena;
     tensor room; /* workspace lent to the device; absent if it needs none */
     params params;
-    run r;
+    runtime r;
     model *model;
     decoder decoder; /* the job's one of these three */
     text_batch batch;

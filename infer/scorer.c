@@ -5,7 +5,7 @@
 
 enum { MOST_ROOM = 256 };
 
-scorer scorer_make(const model_kind *kind, run *r, model *m, int64_t length, int64_t stride)
+scorer scorer_make(const model_kind *kind, runtime *r, model *m, int64_t length, int64_t stride)
 {
     return (scorer){.kind = kind,
                     .r = r,
@@ -26,7 +26,7 @@ void scorer_place(scorer *s)
 /* Tokens ids[0 .. n) at `position`; when scored, ids[n] is the last target. */
 static void step(scorer *s, const int32_t *ids, int64_t position, int64_t n, bool scored)
 {
-    run *r = s->r;
+    runtime *r = s->r;
     loss_sink loss = {.sum = s->sum, .accumulate = true, .scale = 1};
     decode_step d = {.tokens = tensor_of(s->tokens.data, I32, SHAPE(1, n)),
                      .position = position,
@@ -78,7 +78,7 @@ static void take_sum(const scorer *s, double *nats)
 
 error *scorer_run(scorer *s, const int32_t *ids, int64_t n, double *nats)
 {
-    run *r = s->r;
+    runtime *r = s->r;
     int64_t last = n - 1, seen = 0; /* tokens of the window that were scored before */
     op_clear(r->dev, r->stream, s->sum);
     begin_recording(s);
@@ -97,7 +97,7 @@ error *scorer_run(scorer *s, const int32_t *ids, int64_t n, double *nats)
 error *scorer_run_learned(scorer *s, const int32_t *ids, const uint8_t *learned, int64_t n,
                           double *nats)
 {
-    run *r = s->r;
+    runtime *r = s->r;
     int64_t last = 0; /* nothing after the last learned token needs to be read */
     for (int64_t i = 1; i < n; i++)
         if (learned[i]) last = i;
@@ -117,7 +117,7 @@ error *scorer_run_learned(scorer *s, const int32_t *ids, const uint8_t *learned,
  * caches. */
 static void ending(scorer *s, int32_t last, int64_t position, const scorer_ending *e, double *nats)
 {
-    run *r = s->r;
+    runtime *r = s->r;
     op_clear(r->dev, r->stream, s->sum);
     for (int64_t at = 0, count; at < e->n && !r->dev->failure; at += count) {
         int32_t ids[MOST_ROOM + 1];

@@ -16,7 +16,7 @@
 
 typedef struct {
     const model_kind *kind;
-    run *r;
+    runtime *r;
     model *m;
     int64_t length, stride, room;
     tensor tokens, targets; /* (1,room) i32 */
@@ -25,7 +25,7 @@ typedef struct {
 } scorer;
 
 /* 1 <= stride <= length <= the model's context */
-scorer scorer_make(const model_kind *kind, run *r, model *m, int64_t length, int64_t stride);
+scorer scorer_make(const model_kind *kind, runtime *r, model *m, int64_t length, int64_t stride);
 /* Takes persistent blocks from the arena; once while recording and once in the run. */
 void scorer_place(scorer *s);
 void scorer_record(scorer *s);

@@ -3,7 +3,7 @@
 
 enum { MOST_ROOM = 256 }; /* tokens of all texts in a step: enough for fast products */
 
-text_batch text_batch_make(const model_kind *kind, run *r, model *m, int64_t n, int64_t length)
+text_batch text_batch_make(const model_kind *kind, runtime *r, model *m, int64_t n, int64_t length)
 {
     int64_t room = n < MOST_ROOM ? MOST_ROOM / n : 1;
     return (text_batch){.kind = kind,
@@ -24,7 +24,7 @@ void text_batch_place(text_batch *b, int64_t vocab)
 
 static void take_step(text_batch *b, const int32_t *tokens, int64_t count, bool last)
 {
-    run *r = b->r;
+    runtime *r = b->r;
     decode_step s = {.tokens = tensor_of(b->tokens.data, I32, SHAPE(b->n, count)),
                      .position = b->position,
                      .room = b->room};
@@ -58,7 +58,7 @@ void text_batch_record(text_batch *b)
 
 error *text_batch_push(text_batch *b, const int32_t *tokens, int64_t count, float *logits)
 {
-    run *r = b->r;
+    runtime *r = b->r;
     take_step(b, tokens, count, logits);
     if (logits) op_get_floats(r->dev, r->stream, logits, b->logits);
     op_sync(r->dev, r->stream);

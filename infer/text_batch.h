@@ -20,7 +20,7 @@
 
 typedef struct {
     const model_kind *kind;
-    run *r;
+    runtime *r;
     model *m;
     int64_t n, length, room; /* texts; positions of each; most tokens of each in a step */
     tensor tokens;           /* (n,room) i32 */
@@ -30,7 +30,7 @@ typedef struct {
 } text_batch;
 
 /* n texts of up to `length` tokens */
-text_batch text_batch_make(const model_kind *kind, run *r, model *m, int64_t n, int64_t length);
+text_batch text_batch_make(const model_kind *kind, runtime *r, model *m, int64_t n, int64_t length);
 
 /* Takes persistent blocks from the arena; once while recording and once in the run. */
 void text_batch_place(text_batch *b, int64_t vocab);

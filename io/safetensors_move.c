@@ -57,20 +57,20 @@ static error *staging_open(const named_tensor *list, int64_t n, staging *b)
  * transposed, columns on the device, which are rows in the file. */
 typedef struct {
     int64_t first, n;
-} element_run;
+} element_range;
 
 /* Run i in the file's order; false after the last. */
-static bool run_at(const named_tensor *t, int64_t i, element_run *run)
+static bool range_at(const named_tensor *t, int64_t i, element_range *range)
 {
     int64_t all = t->transposed ? t->value.dim[1] : tensor_count(t->value);
-    *run = (element_run){0, all};
+    *range = (element_range){0, all};
     if (!t->groups) return i == 0;
     int64_t group = i / 3, part = i % 3, rows = t->part_rows[part] / t->groups;
     if (group == t->groups) return false;
     int64_t before = group * rows, cols = t->transposed ? 1 : all / t->value.dim[0];
     for (int64_t k = 0; k < part; k++)
         before += t->part_rows[k];
-    *run = (element_run){before * cols, rows * cols};
+    *range = (element_range){before * cols, rows * cols};
     return true;
 }
 
@@ -166,10 +166,10 @@ static error *write_header(outfile *f, const named_tensor *list, int64_t n, file
     return e;
 }
 
-static error *write_plain(outfile *f, const named_tensor *of, element_run run, device *dev,
+static error *write_plain(outfile *f, const named_tensor *of, element_range range, device *dev,
                           const staging *b)
 {
-    tensor t = tensor_part(of->value, run.first, run.n);
+    tensor t = tensor_part(of->value, range.first, range.n);
     int64_t size = (int64_t)dtype_size(t.type), most = 2 * b->half / size, count = tensor_count(t);
     for (int64_t first = 0; first < count; first += most) {
         int64_t n = count - first < most ? count - first : most;
@@ -180,15 +180,15 @@ static error *write_plain(outfile *f, const named_tensor *of, element_run run, d
     return NULL;
 }
 
-static error *write_columns(outfile *f, const named_tensor *of, element_run run, device *dev,
+static error *write_columns(outfile *f, const named_tensor *of, element_range range, device *dev,
                             const staging *b)
 {
     tensor t = of->value;
     int64_t rows = t.dim[0], cols = t.dim[1], size = (int64_t)dtype_size(t.type);
     char *part = b->bytes + b->half;
     if (!rows || !cols) return NULL;
-    int64_t strip = b->half / size / rows, end = run.first + run.n;
-    for (int64_t first = run.first; first < end; first += strip) {
+    int64_t strip = b->half / size / rows, end = range.first + range.n;
+    for (int64_t first = range.first; first < end; first += strip) {
         int64_t n = end - first < strip ? end - first : strip;
         for (int64_t r = 0; r < rows; r++)
             bring(dev, part + r * n * size, tensor_part(t, r * cols + first, n));
@@ -201,9 +201,9 @@ static error *write_columns(outfile *f, const named_tensor *of, element_run run,
 
 static error *write_runs(outfile *f, const named_tensor *t, device *dev, const staging *b)
 {
-    element_run run;
-    for (int64_t i = 0; run_at(t, i, &run); i++)
-        TRY(t->transposed ? write_columns(f, t, run, dev, b) : write_plain(f, t, run, dev, b));
+    element_range range;
+    for (int64_t i = 0; range_at(t, i, &range); i++)
+        TRY(t->transposed ? write_columns(f, t, range, dev, b) : write_plain(f, t, range, dev, b));
     return NULL;
 }
 
@@ -368,32 +368,32 @@ static void put_part(const named_tensor *into, int64_t first, int64_t n, const c
                host + (size_t)(from - first) * dtype_size(t.type));
 }
 
-static error *fetch_plain(const elements *s, const named_tensor *into, element_run run, device *dev,
-                          const staging *b)
+static error *fetch_plain(const elements *s, const named_tensor *into, element_range range,
+                          device *dev, const staging *b)
 {
     int64_t most = 2 * b->half / (int64_t)dtype_size(into->value.type);
-    for (int64_t first = 0; first < run.n; first += most) {
-        int64_t n = run.n - first < most ? run.n - first : most;
+    for (int64_t first = 0; first < range.n; first += most) {
+        int64_t n = range.n - first < most ? range.n - first : most;
         TRY(read_elements(s, first, n, b->bytes));
-        put_part(into, run.first + first, n, b->bytes, dev);
+        put_part(into, range.first + first, n, b->bytes, dev);
         op_sync(dev, STREAM_COMPUTE);
     }
     return NULL;
 }
 
-static error *fetch_columns(const elements *s, const named_tensor *into, element_run run,
+static error *fetch_columns(const elements *s, const named_tensor *into, element_range range,
                             device *dev, const staging *b)
 {
     tensor t = into->value;
     int64_t rows = t.dim[0], cols = t.dim[1], size = (int64_t)dtype_size(t.type);
     char *part = b->bytes + b->half;
     if (!rows || !cols) return NULL;
-    for (int64_t strip = b->half / size / rows, first = 0; first < run.n; first += strip) {
-        int64_t n = run.n - first < strip ? run.n - first : strip;
+    for (int64_t strip = b->half / size / rows, first = 0; first < range.n; first += strip) {
+        int64_t n = range.n - first < strip ? range.n - first : strip;
         TRY(read_elements(s, first * rows, n * rows, b->bytes));
         transpose(part, b->bytes, n, rows, (size_t)size);
         for (int64_t r = 0; r < rows; r++)
-            put_part(into, r * cols + run.first + first, n, part + r * n * size, dev);
+            put_part(into, r * cols + range.first + first, n, part + r * n * size, dev);
         op_sync(dev, STREAM_COMPUTE);
     }
     return NULL;
@@ -401,10 +401,11 @@ static error *fetch_columns(const elements *s, const named_tensor *into, element
 
 static error *fetch_runs(elements s, const named_tensor *t, device *dev, const staging *b)
 {
-    element_run run;
-    int64_t line = t->transposed ? t->value.dim[0] : 1; /* elements in each of run.n */
-    for (int64_t i = 0; run_at(t, i, &run); i++, s.first += run.n * line)
-        TRY(t->transposed ? fetch_columns(&s, t, run, dev, b) : fetch_plain(&s, t, run, dev, b));
+    element_range range;
+    int64_t line = t->transposed ? t->value.dim[0] : 1; /* elements in each of range.n */
+    for (int64_t i = 0; range_at(t, i, &range); i++, s.first += range.n * line)
+        TRY(t->transposed ? fetch_columns(&s, t, range, dev, b)
+                          : fetch_plain(&s, t, range, dev, b));
     return NULL;
 }
 

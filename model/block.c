@@ -7,8 +7,8 @@
 
 /* ---- pieces ---- */
 
-void apply_norm(run *r, const model_config *c, weight_ids ids, tensor out, tensor x, tensor mean,
-                tensor rstd)
+void apply_norm(runtime *r, const model_config *c, weight_ids ids, tensor out, tensor x,
+                tensor mean, tensor rstd)
 {
     tensor w = use_if_any(r, ids.weight), b = use_if_any(r, ids.bias);
     OP(norm, r->dev, r->stream, .out = out, .mean = mean, .rstd = rstd, .x = x, .w = w, .b = b,
@@ -17,7 +17,7 @@ void apply_norm(run *r, const model_config *c, weight_ids ids, tensor out, tenso
     done_if_any(r, ids.bias);
 }
 
-void apply_norm_grad(run *r, const model_config *c, weight_ids ids, tensor dx, bool accumulate,
+void apply_norm_grad(runtime *r, const model_config *c, weight_ids ids, tensor dx, bool accumulate,
                      tensor dout, tensor x, tensor mean, tensor rstd)
 {
     tensor scratch = arena_take(r->arena, KIND_WORKSPACE, rstd.type,
@@ -33,7 +33,7 @@ void apply_norm_grad(run *r, const model_config *c, weight_ids ids, tensor dx, b
     done_if_any(r, ids.weight);
 }
 
-bool block_wanted(const run *r, const model_config *c, const block_ids *ids)
+bool block_wanted(const runtime *r, const model_config *c, const block_ids *ids)
 {
     return grads_through(r, norms_after(c) ? ids->post2 : ids->down);
 }
@@ -42,7 +42,7 @@ bool block_wanted(const run *r, const model_config *c, const block_ids *ids)
 
 /* The dimensions and context of a pass over a block. */
 typedef struct {
-    run *r;
+    runtime *r;
     const model_config *c;
     const block_ids *ids;
     block_state *s;
@@ -55,7 +55,7 @@ typedef struct {
 } pass;
 
 /* x (B,T,C): for the sizes */
-static pass pass_over(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
+static pass pass_over(runtime *r, const model_config *c, int layer, const block_ids *ids, tensor x,
                       block_state *s)
 {
     int64_t b = x.dim[0], t = x.dim[1];
@@ -197,7 +197,7 @@ static bool is_rotated(const pass *p)
 static void prepare_heads(const pass *p)
 {
     const model_config *c = p->c;
-    run *r = p->r;
+    runtime *r = p->r;
     block_state *s = p->s;
     int64_t heads = c->heads + c->kv_heads;
     bool whole = c->qk_norm == QK_NORM_WHOLE;
@@ -234,7 +234,7 @@ static void make_qkv(const pass *p)
 static void make_att(const pass *p)
 {
     const model_config *c = p->c;
-    run *r = p->r;
+    runtime *r = p->r;
     block_state *s = p->s;
     if (present(s->att)) return;
     make_qkv(p);
@@ -378,7 +378,7 @@ static void make_out(const pass *p)
     let_go(p, MID, &s->mid);
 }
 
-void block_forward(run *r, const model_config *c, const training_policy *how, int layer,
+void block_forward(runtime *r, const model_config *c, const training_policy *how, int layer,
                    const block_ids *ids, tensor x, block_purpose why, block_state *s)
 {
     *s = (block_state){.x = x, .drop = s->drop};
@@ -392,7 +392,7 @@ void block_forward(run *r, const model_config *c, const training_policy *how, in
 
 /* ---- decoding ---- */
 
-void block_decode(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
+void block_decode(runtime *r, const model_config *c, int layer, const block_ids *ids, tensor x,
                   const block_cache *kv, int64_t position, int64_t room, block_state *s)
 {
     *s = (block_state){.x = x};
@@ -460,7 +460,7 @@ static tensor begin_attention(const pass *p, tensor d)
  * is no norm: then it is added to d. */
 static tensor mlp_backward(const pass *p, tensor d)
 {
-    run *r = p->r;
+    runtime *r = p->r;
     arena *a = r->arena;
     const model_config *c = p->c;
     const block_ids *ids = p->ids;
@@ -504,7 +504,7 @@ static tensor mlp_backward(const pass *p, tensor d)
 /* Turns dqkv, of heads with norms and positions, into the gradient of the projection's output. */
 static void unprepare_heads(const pass *p, tensor dqkv)
 {
-    run *r = p->r;
+    runtime *r = p->r;
     const model_config *c = p->c;
     const block_ids *ids = p->ids;
     int64_t heads = c->heads + c->kv_heads;
@@ -535,7 +535,7 @@ static void unprepare_heads(const pass *p, tensor dqkv)
  * is wanted, or if there is no norm: then it is added to d. */
 static tensor attention_backward(const pass *p, tensor d, tensor shared)
 {
-    run *r = p->r;
+    runtime *r = p->r;
     arena *a = r->arena;
     const model_config *c = p->c;
     const block_ids *ids = p->ids;
@@ -606,7 +606,7 @@ void block_kept(block_state *s, tensor *all[BLOCK_KEPT])
     memcpy(all, list, sizeof list);
 }
 
-static void drop_all(run *r, block_state *s)
+static void drop_all(runtime *r, block_state *s)
 {
     tensor *all[BLOCK_KEPT];
     block_kept(s, all);
@@ -616,7 +616,7 @@ static void drop_all(run *r, block_state *s)
 
 /* Sequential: the MLP's branch follows the attention's, so its part must be in d first.  Parallel:
  * both branches read the same d, which changes after both. */
-void block_backward(run *r, const model_config *c, const training_policy *how, int layer,
+void block_backward(runtime *r, const model_config *c, const training_policy *how, int layer,
                     const block_ids *ids, tensor d, block_state *s)
 {
     pass p = pass_over(r, c, layer, ids, d, s);

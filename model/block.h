@@ -76,7 +76,7 @@ typedef enum {
 } block_purpose;
 
 /* x (B,T,C) -> s->out.  The block takes ownership of x. */
-void block_forward(run *r, const model_config *c, const training_policy *how, int layer,
+void block_forward(runtime *r, const model_config *c, const training_policy *how, int layer,
                    const block_ids *ids, tensor x, block_purpose why, block_state *s);
 
 /* KV cache of a layer for up to P positions of B sequences. */
@@ -84,33 +84,33 @@ typedef struct {
     tensor keys, values; /* (B,KV,P,D) */
 } block_cache;
 
-block_cache block_cache_take(run *r, const model_config *c, int layer, int64_t b, int64_t p);
-void block_cache_drop(run *r, block_cache *kv);
+block_cache block_cache_take(runtime *r, const model_config *c, int layer, int64_t b, int64_t p);
+void block_cache_drop(runtime *r, block_cache *kv);
 
 /* The same forward for tokens position .. position + T of sequences whose earlier tokens are in the
  * cache; adds these.  All blocks of the arena have the size for T = room, so that a recorded
  * program serves any T up to that. */
-void block_decode(run *r, const model_config *c, int layer, const block_ids *ids, tensor x,
+void block_decode(runtime *r, const model_config *c, int layer, const block_ids *ids, tensor x,
                   const block_cache *kv, int64_t position, int64_t room, block_state *s);
 
 /* Whether a gradient is wanted in this block or below it: if not, forward keeps nothing, and
  * backward can stop above it. */
-bool block_wanted(const run *r, const model_config *c, const block_ids *ids);
+bool block_wanted(const runtime *r, const model_config *c, const block_ids *ids);
 
 /* d (B,T,C): gradient of out on entry, of x on return (undefined if no gradient below is wanted).
  * s->x must be present if it is needed.  Frees all of s but out. */
-void block_backward(run *r, const model_config *c, const training_policy *how, int layer,
+void block_backward(runtime *r, const model_config *c, const training_policy *how, int layer,
                     const block_ids *ids, tensor d, block_state *s);
 
 /* ---- all blocks of a model, in sequence (block_stack.c) ---- */
 
 /* x (B,T,C), whose ownership they take, through all blocks; returns the last one's output.  noise:
  * ? (2L,B), the factor of each branch. */
-tensor blocks_forward(run *r, const model_config *c, const training_policy *how,
+tensor blocks_forward(runtime *r, const model_config *c, const training_policy *how,
                       const block_ids *ids, tensor x, tensor noise, block_purpose why,
                       block_state *s);
 /* Down to the lowest block with a wanted gradient; d as above. */
-void blocks_backward(run *r, const model_config *c, const training_policy *how,
+void blocks_backward(runtime *r, const model_config *c, const training_policy *how,
                      const block_ids *ids, tensor d, block_state *s);
 
 /* ---- shared with the ends of the models ---- */
@@ -120,9 +120,9 @@ error *declare_norm(const model_config *c, params *p, tensor_names names, int la
                     weight_ids *ids) NODISCARD;
 
 /* out = norm(x); mean and rstd may be absent */
-void apply_norm(run *r, const model_config *c, weight_ids ids, tensor out, tensor x, tensor mean,
-                tensor rstd);
-void apply_norm_grad(run *r, const model_config *c, weight_ids ids, tensor dx, bool accumulate,
+void apply_norm(runtime *r, const model_config *c, weight_ids ids, tensor out, tensor x,
+                tensor mean, tensor rstd);
+void apply_norm_grad(runtime *r, const model_config *c, weight_ids ids, tensor dx, bool accumulate,
                      tensor dout, tensor x, tensor mean, tensor rstd);
 
 #endif

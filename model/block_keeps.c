@@ -3,7 +3,7 @@
 
 /* What backward reads: the inputs of the wanted gradients, and of everything that the gradient of
  * the residual stream passes through on its way to those below. */
-static unsigned needs(const run *r, const model_config *c, const block_ids *ids)
+static unsigned needs(const runtime *r, const model_config *c, const block_ids *ids)
 {
     unsigned all = 0;
     bool before = norms_before(c);
@@ -39,8 +39,8 @@ static unsigned recomputed(recompute_level level)
     }
 }
 
-unsigned forward_keeps(const run *r, const model_config *c, const recompute_plan *plan, int layer,
-                       const block_ids *ids)
+unsigned forward_keeps(const runtime *r, const model_config *c, const recompute_plan *plan,
+                       int layer, const block_ids *ids)
 {
     unsigned again = recomputed(recompute_of(plan, layer)), all = needs(r, c, ids),
              lost = all & again, keeps = all & ~lost;
@@ -57,8 +57,8 @@ unsigned forward_keeps(const run *r, const model_config *c, const recompute_plan
     return keeps;
 }
 
-unsigned backward_keeps(const run *r, const model_config *c, const recompute_plan *plan, int layer,
-                        const block_ids *ids)
+unsigned backward_keeps(const runtime *r, const model_config *c, const recompute_plan *plan,
+                        int layer, const block_ids *ids)
 {
     unsigned again = recomputed(recompute_of(plan, layer));
     return X | (needs(r, c, ids) & ~(again & (NORM1 | NORM2)));

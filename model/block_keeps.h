@@ -33,12 +33,12 @@ static inline bool one_norm(const model_config *c)
 
 /* What forward keeps: what backward reads and does not recompute, and what recomputation starts
  * from. */
-unsigned forward_keeps(const run *r, const model_config *c, const recompute_plan *plan, int layer,
-                       const block_ids *ids);
+unsigned forward_keeps(const runtime *r, const model_config *c, const recompute_plan *plan,
+                       int layer, const block_ids *ids);
 
 /* What backward keeps after the first read.  Norms are recomputed for each reader: they are cheap,
  * and what is allocated in between is large. */
-unsigned backward_keeps(const run *r, const model_config *c, const recompute_plan *plan, int layer,
-                        const block_ids *ids);
+unsigned backward_keeps(const runtime *r, const model_config *c, const recompute_plan *plan,
+                        int layer, const block_ids *ids);
 
 #endif

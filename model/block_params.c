@@ -90,7 +90,7 @@ error *block_declare(const model_config *c, const lora_plan *lora, int layer, pa
 
 /* ---- caches ---- */
 
-block_cache block_cache_take(run *r, const model_config *c, int layer, int64_t b, int64_t p)
+block_cache block_cache_take(runtime *r, const model_config *c, int layer, int64_t b, int64_t p)
 {
     shape s = SHAPE(b, c->kv_heads, p, c->head_size);
     dtype type = r->params->type;
@@ -99,7 +99,7 @@ block_cache block_cache_take(run *r, const model_config *c, int layer, int64_t b
                              arena_take(r->arena, KIND_CACHE, type, s, NAME("h%d.values", layer))};
 }
 
-void block_cache_drop(run *r, block_cache *kv)
+void block_cache_drop(runtime *r, block_cache *kv)
 {
     arena_drop(r->arena, &kv->keys);
     arena_drop(r->arena, &kv->values);

@@ -9,7 +9,7 @@
  */
 #include "model/far_keeps.h"
 
-tensor blocks_forward(run *r, const model_config *c, const training_policy *how,
+tensor blocks_forward(runtime *r, const model_config *c, const training_policy *how,
                       const block_ids *ids, tensor x, tensor noise, block_purpose why,
                       block_state *s)
 {
@@ -23,7 +23,7 @@ tensor blocks_forward(run *r, const model_config *c, const training_policy *how,
 }
 
 /* Computes the input of block `at`. */
-static void make_input(run *r, const model_config *c, const training_policy *how,
+static void make_input(runtime *r, const model_config *c, const training_policy *how,
                        const block_ids *ids, int at, block_state *s)
 {
     int l = at;
@@ -35,7 +35,7 @@ static void make_input(run *r, const model_config *c, const training_policy *how
     }
 }
 
-void blocks_backward(run *r, const model_config *c, const training_policy *how,
+void blocks_backward(runtime *r, const model_config *c, const training_policy *how,
                      const block_ids *ids, tensor d, block_state *s)
 {
     for (int l = (int)c->layers - 1; l >= 0 && block_wanted(r, c, &ids[l]); l--) {

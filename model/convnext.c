@@ -214,24 +214,24 @@ static void convnext_draw(const model *m, uint64_t seed, int64_t first, int64_t 
 
 /* ---- shapes ---- */
 
-static tensor take_map(run *r, dtype type, shape s, const char *name, int layer)
+static tensor take_map(runtime *r, dtype type, shape s, const char *name, int layer)
 {
     return arena_take(r->arena, KIND_ACTIVATION, type, s, NAME(name, layer));
 }
 
 /* (B,H,W,cols) */
-static tensor take_pixels(run *r, tensor like, int64_t cols, const char *name, int layer)
+static tensor take_pixels(runtime *r, tensor like, int64_t cols, const char *name, int layer)
 {
     return take_map(r, r->params->type, SHAPE(like.dim[0], like.dim[1], like.dim[2], cols), name,
                     layer);
 }
 
-static tensor take_stat(run *r, tensor like, const char *name, int layer)
+static tensor take_stat(runtime *r, tensor like, const char *name, int layer)
 {
     return take_map(r, stat_type(r->params->type), SHAPE(tensor_rows(like)), name, layer);
 }
 
-static void drop(run *r, tensor *t)
+static void drop(runtime *r, tensor *t)
 {
     arena_drop(r->arena, t);
 }
@@ -243,12 +243,12 @@ typedef struct {
     bool x, conv, norm, pre, act, out;
 } keeps;
 
-static bool wanted_in(const run *r, const conv_block *b)
+static bool wanted_in(const runtime *r, const conv_block *b)
 {
     return grads_below(r, b->gamma + 1);
 }
 
-static keeps keeps_of(const run *r, const model *m, int layer, const conv_block *b)
+static keeps keeps_of(const runtime *r, const model *m, int layer, const conv_block *b)
 {
     recompute_level level = recompute_of(&m->training.recompute, layer);
     bool all = level >= RECOMPUTE_BLOCK;
@@ -263,7 +263,7 @@ static keeps keeps_of(const run *r, const model *m, int layer, const conv_block 
                    .out = grad_wanted(r, b->gamma)};
 }
 
-static void make_norm(run *r, const model *m, int layer, const conv_block *b, conv_state *s,
+static void make_norm(runtime *r, const model *m, int layer, const conv_block *b, conv_state *s,
                       bool stats)
 {
     if (stats && !present(s->rstd)) {
@@ -275,7 +275,7 @@ static void make_norm(run *r, const model *m, int layer, const conv_block *b, co
 }
 
 /* From x to the branch's output; what `keep` does not have is dropped when it has been read. */
-static void make_branch(run *r, const model *m, int layer, const conv_block *b, conv_state *s,
+static void make_branch(runtime *r, const model *m, int layer, const conv_block *b, conv_state *s,
                         keeps keep)
 {
     int64_t n = s->x.dim[3];
@@ -297,7 +297,7 @@ static void make_branch(run *r, const model *m, int layer, const conv_block *b, 
 }
 
 /* The block's output, which is the next one's x. */
-static tensor block_forward_conv(run *r, const model *m, int layer, conv_state *s, bool train)
+static tensor block_forward_conv(runtime *r, const model *m, int layer, conv_state *s, bool train)
 {
     const conv_block *b = &m->blocks[layer];
     keeps keep = train ? keeps_of(r, m, layer, b) : (keeps){0};
@@ -317,7 +317,7 @@ static tensor block_forward_conv(run *r, const model *m, int layer, conv_state *
 }
 
 /* What backward reads and forward did not keep. */
-static void remake(run *r, const model *m, int layer, const conv_block *b, conv_state *s)
+static void remake(runtime *r, const model *m, int layer, const conv_block *b, conv_state *s)
 {
     keeps need = {.x = true,
                   .conv = grads_through(r, b->norm),
@@ -338,7 +338,7 @@ static void remake(run *r, const model *m, int layer, const conv_block *b, conv_
 
 /* d (B,H,W,C): the gradient of the block's output.  That of the branch's; absent if none in it is
  * wanted.  All of these drop what has been read for the last time. */
-static tensor gamma_backward(run *r, const conv_block *b, int layer, conv_state *s, tensor d)
+static tensor gamma_backward(runtime *r, const conv_block *b, int layer, conv_state *s, tensor d)
 {
     tensor branch = take_pixels(r, d, d.dim[3], "h%d.dbranch", layer), source = d;
     if (present(s->drop)) {
@@ -360,8 +360,8 @@ static tensor gamma_backward(run *r, const conv_block *b, int layer, conv_state 
 }
 
 /* dout: the gradient of the branch's output, taken; returns that of the norm's. */
-static tensor mlp_backward(run *r, const model *m, const conv_block *b, int layer, conv_state *s,
-                           tensor dout)
+static tensor mlp_backward(runtime *r, const model *m, const conv_block *b, int layer,
+                           conv_state *s, tensor dout)
 {
     linear_grads g = linear_begin_grad(r, b->down, s->act, dout);
     tensor dpre = {0}, dnorm = {0}, none = {0};
@@ -390,7 +390,7 @@ static tensor mlp_backward(run *r, const model *m, const conv_block *b, int laye
 }
 
 /* dnorm, taken: through norm and convolution; what lies below is added to d. */
-static void conv_backward(run *r, const model *m, const conv_block *b, int layer, conv_state *s,
+static void conv_backward(runtime *r, const model *m, const conv_block *b, int layer, conv_state *s,
                           tensor dnorm, tensor d)
 {
     apply_norm_grad(r, &m->blocks_config, b->norm, dnorm, false, dnorm, s->conv, s->mean, s->rstd);
@@ -418,7 +418,7 @@ static void conv_backward(run *r, const model *m, const conv_block *b, int layer
 }
 
 /* d: the gradient of the block's output on entry, of its input on return. */
-static void block_backward_conv(run *r, const model *m, int layer, conv_state *s, tensor d)
+static void block_backward_conv(runtime *r, const model *m, int layer, conv_state *s, tensor d)
 {
     const conv_block *b = &m->blocks[layer];
     remake(r, m, layer, b, s);
@@ -437,7 +437,7 @@ static void block_backward_conv(run *r, const model *m, int layer, conv_state *s
 
 /* ---- entrances ---- */
 
-static tensor take_patches(run *r, const model *m, tensor images)
+static tensor take_patches(runtime *r, const model *m, tensor images)
 {
     const model_config *c = &m->config;
     tensor cut =
@@ -449,7 +449,7 @@ static tensor take_patches(run *r, const model *m, tensor images)
 }
 
 /* x, normed, 2 x 2 pixels side by side. */
-static tensor take_merged(run *r, const model *m, int stage, entrance_state *s, bool stats)
+static tensor take_merged(runtime *r, const model *m, int stage, entrance_state *s, bool stats)
 {
     const entrance *e = &m->entrance[stage];
     tensor norm = take_pixels(r, s->x, s->x.dim[3], "s%d.norm", stage);
@@ -466,7 +466,7 @@ static tensor take_merged(run *r, const model *m, int stage, entrance_state *s, 
     return merged;
 }
 
-static void apply_entrance(run *r, const entrance *e, tensor out, tensor x)
+static void apply_entrance(runtime *r, const entrance *e, tensor out, tensor x)
 {
     tensor w = param_use(r, e->linear.weight), bias = param_use(r, e->linear.bias);
     OP(linear, r->dev, r->stream, .out = out, .x = x, .w = as_matrix(w), .bias = bias);
@@ -474,12 +474,12 @@ static void apply_entrance(run *r, const entrance *e, tensor out, tensor x)
     param_done(r, e->linear.bias);
 }
 
-static bool stem_wanted(const run *r, const model *m)
+static bool stem_wanted(const runtime *r, const model *m)
 {
     return grads_through(r, m->entrance[0].norm);
 }
 
-static tensor enter_first(run *r, model *m, tensor images, bool train)
+static tensor enter_first(runtime *r, model *m, tensor images, bool train)
 {
     const entrance *e = &m->entrance[0];
     entrance_state *s = &m->entered[0];
@@ -500,13 +500,13 @@ static tensor enter_first(run *r, model *m, tensor images, bool train)
     return out;
 }
 
-static bool entrance_wanted(const run *r, const entrance *e)
+static bool entrance_wanted(const runtime *r, const entrance *e)
 {
     return grads_through(r, e->linear);
 }
 
 /* x, taken, into stage 1, 2 or 3. */
-static tensor enter(run *r, model *m, int stage, tensor x, bool train)
+static tensor enter(runtime *r, model *m, int stage, tensor x, bool train)
 {
     const entrance *e = &m->entrance[stage];
     entrance_state *s = &m->entered[stage];
@@ -522,7 +522,7 @@ static tensor enter(run *r, model *m, int stage, tensor x, bool train)
 }
 
 /* The gradients that are wanted of an entrance's product; the weight stays in use. */
-static tensor entrance_weight_grad(run *r, const entrance *e, tensor x, tensor d)
+static tensor entrance_weight_grad(runtime *r, const entrance *e, tensor x, tensor d)
 {
     tensor w = param_use(r, e->linear.weight);
     grad dw = grad_begin(r, e->linear.weight), db = grad_begin(r, e->linear.bias);
@@ -536,7 +536,7 @@ static tensor entrance_weight_grad(run *r, const entrance *e, tensor x, tensor d
 
 /* d, taken: the gradient of what entered the stage; returns that of the stage before's output,
  * absent if none below is wanted. */
-static tensor leave_stage(run *r, model *m, int stage, tensor d)
+static tensor leave_stage(runtime *r, model *m, int stage, tensor d)
 {
     const entrance *e = &m->entrance[stage];
     entrance_state *s = &m->entered[stage];
@@ -563,7 +563,7 @@ static tensor leave_stage(run *r, model *m, int stage, tensor d)
 }
 
 /* d, taken: the gradient of the stem's output. */
-static void leave_first(run *r, model *m, tensor images, tensor d)
+static void leave_first(runtime *r, model *m, tensor images, tensor d)
 {
     const entrance *e = &m->entrance[0];
     entrance_state *s = &m->entered[0];
@@ -583,7 +583,7 @@ static void leave_first(run *r, model *m, tensor images, tensor d)
 /* ---- the programs ---- */
 
 /* Images through all stages: the last one's output (B,H,W,C). */
-static tensor encode_image(run *r, model *m, tensor images, tensor noise, bool train)
+static tensor encode_image(runtime *r, model *m, tensor images, tensor noise, bool train)
 {
     tensor x = enter_first(r, m, images, train);
     for (int s = 0, layer = 0; s < CONV_STAGES; s++) {
@@ -598,7 +598,7 @@ static tensor encode_image(run *r, model *m, tensor images, tensor noise, bool t
     return x;
 }
 
-static void convnext_train(run *r, model *m, const batch *in, const loss_sink *loss)
+static void convnext_train(runtime *r, model *m, const batch *in, const loss_sink *loss)
 {
     tensor last = encode_image(r, m, in->inputs, in->noise, true);
     tensor d = image_head_train(r, &m->head, &m->config, as_positions(last), in->targets, loss);
@@ -624,13 +624,13 @@ static void convnext_train(run *r, model *m, const batch *in, const loss_sink *l
     }
 }
 
-static void convnext_evaluate(run *r, model *m, const batch *in, const loss_sink *loss)
+static void convnext_evaluate(runtime *r, model *m, const batch *in, const loss_sink *loss)
 {
     tensor last = encode_image(r, m, in->inputs, (tensor){0}, false);
     image_head_evaluate(r, &m->head, &m->config, as_positions(last), in->targets, loss);
 }
 
-static void convnext_predict(run *r, model *m, const batch *in, tensor logits)
+static void convnext_predict(runtime *r, model *m, const batch *in, tensor logits)
 {
     tensor last = encode_image(r, m, in->inputs, (tensor){0}, false);
     image_head_predict(r, &m->head, &m->config, as_positions(last), logits);

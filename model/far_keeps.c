@@ -38,14 +38,14 @@ void far_keeps_forget(far_keeps *k)
     memset(k->of, 0, (size_t)k->layers * sizeof *k->of);
 }
 
-static void wait_for(run *r, int64_t request)
+static void wait_for(runtime *r, int64_t request)
 {
     error *e = far_wait(r->params->far, request);
     if (e) device_fail(r->dev, e);
 }
 
 /* Gives back the memory of what has been written. */
-static void let_go(run *r, layer_keeps *k, block_state *s)
+static void let_go(runtime *r, layer_keeps *k, block_state *s)
 {
     tensor *all[BLOCK_KEPT];
     block_kept(s, all);
@@ -56,7 +56,7 @@ static void let_go(run *r, layer_keeps *k, block_state *s)
     }
 }
 
-void far_keeps_write(run *r, int l, block_state *s)
+void far_keeps_write(runtime *r, int l, block_state *s)
 {
     layer_keeps *k = &r->keeps->of[l];
     far *f = r->params->far;
@@ -73,7 +73,7 @@ void far_keeps_write(run *r, int l, block_state *s)
 }
 
 /* Asks for what is away of a block, in memory taken for it. */
-static void ask_back(run *r, int l, block_state *s)
+static void ask_back(runtime *r, int l, block_state *s)
 {
     layer_keeps *k = &r->keeps->of[l];
     tensor *all[BLOCK_KEPT];
@@ -90,7 +90,7 @@ static void ask_back(run *r, int l, block_state *s)
     }
 }
 
-void far_keeps_bring(run *r, int l, bool next, block_state *s)
+void far_keeps_bring(runtime *r, int l, bool next, block_state *s)
 {
     ask_back(r, l, &s[l]); /* the highest; all others have been asked for */
     wait_for(r, r->keeps->of[l].asked);

@@ -24,9 +24,9 @@ void far_keeps_destroy(far_keeps *k); /* NULL is ignored */
 void far_keeps_forget(far_keeps *k);  /* the places: another recording begins */
 
 /* s: the states of all blocks.  After the forward pass of block l, in order. */
-void far_keeps_write(run *r, int l, block_state *s);
+void far_keeps_write(runtime *r, int l, block_state *s);
 /* Before the backward pass of block l, in order: what it kept is here when this returns.  next:
  * block l - 1 will be asked for, too. */
-void far_keeps_bring(run *r, int l, bool next, block_state *s);
+void far_keeps_bring(runtime *r, int l, bool next, block_state *s);
 
 #endif

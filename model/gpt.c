@@ -117,7 +117,7 @@ static int64_t gpt_targets(const model *m, int64_t t)
 
 /* Normalizes the embedding x, if the model does.  With keep, what backward needs is kept, if a
  * gradient is wanted there. */
-static tensor norm_embedding(run *r, model *m, tensor x, int64_t room, bool keep)
+static tensor norm_embedding(runtime *r, model *m, tensor x, int64_t room, bool keep)
 {
     const model_config *c = &m->config;
     if (!c->embedding_norm || r->dev->failure) return x;
@@ -140,7 +140,7 @@ static tensor norm_embedding(run *r, model *m, tensor x, int64_t room, bool keep
 
 /* Rounded to the type of the embedding, as transformers does: those that are scaled were trained
  * so. */
-static double embedding_scale(const run *r, const model *m)
+static double embedding_scale(const runtime *r, const model *m)
 {
     double scale = m->config.embedding_scale;
     if (r->params->type != BF16) return scale;
@@ -148,7 +148,7 @@ static double embedding_scale(const run *r, const model *m)
 }
 
 /* Tokens (B,T), the first at `position`; memory for room >= T. */
-static tensor embed(run *r, model *m, tensor tokens, int64_t position, int64_t room, bool keep)
+static tensor embed(runtime *r, model *m, tensor tokens, int64_t position, int64_t room, bool keep)
 {
     tensor x =
         take_part(r, tokens.dim[0], tokens.dim[1], room, m->config.width, NAME("embedded", 0));
@@ -160,13 +160,13 @@ static tensor embed(run *r, model *m, tensor tokens, int64_t position, int64_t r
     return norm_embedding(r, m, x, room, keep);
 }
 
-static bool wanted(const run *r, int id)
+static bool wanted(const runtime *r, int id)
 {
     return id >= 0 && grad_wanted(r, id);
 }
 
 /* d: gradient of embed's output. */
-static void embed_grad(run *r, model *m, tensor tokens, tensor d)
+static void embed_grad(runtime *r, model *m, tensor tokens, tensor d)
 {
     bool below = present(m->raw) || wanted(r, m->wte) || wanted(r, m->wpe);
     if (below && leaves_out(r)) leave_out(r, r->dropout.rate, SITE_EMBEDDING, d, d, (tensor){0});
@@ -202,7 +202,7 @@ static tensor rows_of(tensor vector, int64_t first, int64_t n)
 
 /* Losses of x (B,T,C) against targets, in memory for `room` rows; with backward, x becomes its own
  * gradient, if one is wanted.  Without targets only allocates the memory. */
-static void classify_rows(run *r, model *m, tensor x, tensor targets, int64_t room,
+static void classify_rows(runtime *r, model *m, tensor x, tensor targets, int64_t room,
                           const loss_sink *loss, bool backward)
 {
     if (r->dev->failure) return; /* x has no shape then */
@@ -263,7 +263,7 @@ static tensor as_table(tensor x)
 /* The same for a batch in which only some rows are learned: gathers them, and scatters their
  * gradient back; that of the others is 0.  Rows of x are looked up by number as an embedding's are
  * by token. */
-static void classify_learned(run *r, model *m, tensor x, const batch *in, const loss_sink *loss,
+static void classify_learned(runtime *r, model *m, tensor x, const batch *in, const loss_sink *loss,
                              bool backward)
 {
     if (r->dev->failure) return;
@@ -292,15 +292,15 @@ static void classify_learned(run *r, model *m, tensor x, const batch *in, const 
 
 /* ---- the programs ---- */
 
-static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
+static void gpt_train(runtime *r, model *m, const batch *in, const loss_sink *loss)
 {
     arena *a = r->arena;
     const model_config *c = &m->config;
     r->starts = in->starts;
-    r->dropout = (run_dropout){.rate = m->training.dropout,
-                               .adapter_rate = m->training.adapter_dropout,
-                               .seed = m->training.dropout_seed,
-                               .start = in->start};
+    r->dropout = (runtime_dropout){.rate = m->training.dropout,
+                                   .adapter_rate = m->training.adapter_dropout,
+                                   .seed = m->training.dropout_seed,
+                                   .start = in->start};
     tensor embedded = embed(r, m, in->inputs, 0, in->inputs.dim[1], true);
     if (leaves_out(r))
         leave_out(r, r->dropout.rate, SITE_EMBEDDING, embedded, embedded, (tensor){0});
@@ -335,10 +335,10 @@ static void gpt_train(run *r, model *m, const batch *in, const loss_sink *loss)
     embed_grad(r, m, in->inputs, d);
     arena_drop(a, &d);
     r->starts = (tensor){0};
-    r->dropout = (run_dropout){0};
+    r->dropout = (runtime_dropout){0};
 }
 
-static void gpt_evaluate(run *r, model *m, const batch *in, const loss_sink *loss)
+static void gpt_evaluate(runtime *r, model *m, const batch *in, const loss_sink *loss)
 {
     int64_t b = in->inputs.dim[0], t = in->inputs.dim[1];
     r->starts = in->starts;
@@ -358,20 +358,20 @@ static void gpt_evaluate(run *r, model *m, const batch *in, const loss_sink *los
 
 /* ---- generation ---- */
 
-static void gpt_open_caches(run *r, model *m, int64_t b, int64_t length)
+static void gpt_open_caches(runtime *r, model *m, int64_t b, int64_t length)
 {
     for (int l = 0; l < (int)m->config.layers; l++)
         m->caches[l] = block_cache_take(r, &m->config, l, b, length);
 }
 
-static void gpt_close_caches(run *r, model *m)
+static void gpt_close_caches(runtime *r, model *m)
 {
     for (int l = 0; l < (int)m->config.layers; l++)
         block_cache_drop(r, &m->caches[l]);
 }
 
 /* logits (B,V) of the last of each sequence's T rows in x (B,T,C) */
-static void last_logits(run *r, model *m, tensor x, tensor logits)
+static void last_logits(runtime *r, model *m, tensor x, tensor logits)
 {
     if (r->dev->failure) return; /* x has no memory then */
     int64_t b = x.dim[0], t = x.dim[1], c = x.dim[2];
@@ -386,7 +386,7 @@ static void last_logits(run *r, model *m, tensor x, tensor logits)
     done_if_any(r, m->head.bias);
 }
 
-static void gpt_decode(run *r, model *m, const decode_step *s)
+static void gpt_decode(runtime *r, model *m, const decode_step *s)
 {
     int64_t b = s->tokens.dim[0], t = s->tokens.dim[1];
     tensor x = embed(r, m, s->tokens, s->position, s->room, false);

@@ -56,7 +56,7 @@ typedef struct {
     int64_t positions;
 } top;
 
-static tensor take_head(run *r, dtype type, shape s, const char *name)
+static tensor take_head(runtime *r, dtype type, shape s, const char *name)
 {
     return arena_take(r->arena, KIND_ACTIVATION, type, s, NAME(name, 0));
 }
@@ -67,7 +67,7 @@ static bool has_norm(const image_head *h)
 }
 
 /* Pooled and normed, into t.d. */
-static top pool(run *r, const image_head *h, const model_config *c, tensor x)
+static top pool(runtime *r, const image_head *h, const model_config *c, tensor x)
 {
     dtype type = r->params->type;
     int64_t b = x.dim[0], width = x.dim[2];
@@ -84,7 +84,7 @@ static top pool(run *r, const image_head *h, const model_config *c, tensor x)
 }
 
 /* logits ?: where they go. */
-static top forward(run *r, const image_head *h, const model_config *c, tensor x, tensor logits)
+static top forward(runtime *r, const image_head *h, const model_config *c, tensor x, tensor logits)
 {
     dtype type = r->params->type;
     int64_t b = x.dim[0], ld;
@@ -103,7 +103,7 @@ static top forward(run *r, const image_head *h, const model_config *c, tensor x,
     return t;
 }
 
-static void classify(run *r, top *t, tensor targets, const loss_sink *sink, bool backward)
+static void classify(runtime *r, top *t, tensor targets, const loss_sink *sink, bool backward)
 {
     dtype stat = stat_type(t->logits.type);
     tensor losses = take_head(r, stat, SHAPE(t->logits.dim[0]), "losses"), hits = {0};
@@ -120,7 +120,7 @@ static void classify(run *r, top *t, tensor targets, const loss_sink *sink, bool
     arena_drop(r->arena, &losses);
 }
 
-static void drop(run *r, top *t)
+static void drop(runtime *r, top *t)
 {
     tensor *all[] = {&t->logits, &t->d, &t->pooled, &t->mean, &t->rstd};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
@@ -129,7 +129,7 @@ static void drop(run *r, top *t)
 
 /* logits hold their gradient; returns that of the last block's output (B,T,C), absent if no
  * gradient is wanted below the norm. */
-static tensor backward(run *r, const image_head *h, const model_config *c, top *t)
+static tensor backward(runtime *r, const image_head *h, const model_config *c, top *t)
 {
     bool normed = has_norm(h),
          below = normed ? grads_through(r, h->norm) : grads_below(r, h->head.weight);
@@ -151,7 +151,7 @@ static tensor backward(run *r, const image_head *h, const model_config *c, top *
     return d;
 }
 
-tensor image_head_train(run *r, const image_head *h, const model_config *c, tensor last,
+tensor image_head_train(runtime *r, const image_head *h, const model_config *c, tensor last,
                         tensor targets, const loss_sink *loss)
 {
     top t = forward(r, h, c, last, (tensor){0});
@@ -162,7 +162,7 @@ tensor image_head_train(run *r, const image_head *h, const model_config *c, tens
     return d;
 }
 
-void image_head_evaluate(run *r, const image_head *h, const model_config *c, tensor last,
+void image_head_evaluate(runtime *r, const image_head *h, const model_config *c, tensor last,
                          tensor targets, const loss_sink *loss)
 {
     top t = forward(r, h, c, last, (tensor){0});
@@ -171,7 +171,7 @@ void image_head_evaluate(run *r, const image_head *h, const model_config *c, ten
     drop(r, &t);
 }
 
-void image_head_predict(run *r, const image_head *h, const model_config *c, tensor last,
+void image_head_predict(runtime *r, const image_head *h, const model_config *c, tensor last,
                         tensor logits)
 {
     top t = forward(r, h, c, last, logits);

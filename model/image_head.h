@@ -30,13 +30,13 @@ tensor as_matrix(tensor w);
 
 /* last (B,T,C): the output of the last block, which it takes ownership of.  Adds the loss, and all
  * gradients of the head; returns that of `last`, absent if none below is wanted. */
-tensor image_head_train(run *r, const image_head *h, const model_config *c, tensor last,
+tensor image_head_train(runtime *r, const image_head *h, const model_config *c, tensor last,
                         tensor targets, const loss_sink *loss);
 /* The loss only. */
-void image_head_evaluate(run *r, const image_head *h, const model_config *c, tensor last,
+void image_head_evaluate(runtime *r, const image_head *h, const model_config *c, tensor last,
                          tensor targets, const loss_sink *loss);
 /* logits (B,classes) */
-void image_head_predict(run *r, const image_head *h, const model_config *c, tensor last,
+void image_head_predict(runtime *r, const image_head *h, const model_config *c, tensor last,
                         tensor logits);
 
 #endif

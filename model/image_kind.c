@@ -35,7 +35,7 @@ static batch image_place_batch(const model *m, arena *a, int64_t b, int64_t t)
     return m->kind->place_batch(m->own, a, b, t);
 }
 
-static void image_train(run *r, model *m, const batch *in, const loss_sink *loss)
+static void image_train(runtime *r, model *m, const batch *in, const loss_sink *loss)
 {
     m->kind->train(r, m->own, in, loss);
 }
@@ -45,12 +45,12 @@ static void image_draw(const model *m, uint64_t seed, int64_t first, int64_t b, 
     m->kind->draw(m->own, seed, first, b, noise);
 }
 
-static void image_evaluate(run *r, model *m, const batch *in, const loss_sink *loss)
+static void image_evaluate(runtime *r, model *m, const batch *in, const loss_sink *loss)
 {
     m->kind->evaluate(r, m->own, in, loss);
 }
 
-static void image_predict(run *r, model *m, const batch *in, tensor logits)
+static void image_predict(runtime *r, model *m, const batch *in, tensor logits)
 {
     m->kind->predict(r, m->own, in, logits);
 }

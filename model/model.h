@@ -22,8 +22,7 @@ typedef struct {
         rows; /* ? (1,B T) i32: the first n_learned of them are the learned rows, ascending, and the
                * first n_learned of targets belong to them */
     int64_t n_learned;
-    tensor
-        start; /* ? GPT with dropout: (2) i32, the first row's number in the run (core/ops.def,
+    tensor start; /* ? GPT with dropout: (2) i32, the first row's number in the run (core/ops.def,
                 * dropout) */
 } batch;
 
@@ -41,7 +40,7 @@ typedef struct {
 
 /* After the losses were added and before any gradient is done: an infinite or NaN loss on one rank
  * stops the updates on all. */
-static inline void loss_agree(run *r, const loss_sink *s)
+static inline void loss_agree(runtime *r, const loss_sink *s)
 {
     if (!present(s->all)) return;
     comm_sum(r->comm, r->dev, r->stream, s->all);
@@ -55,7 +54,7 @@ typedef struct {
     int64_t room;          /* the largest n of the program: its memory is the same for every step */
     tensor logits;         /* ? (B,V): for the token after the last */
     const loss_sink *loss; /* ? for a scoring program, in every step */
-    tensor targets; /* ? (B,n) i32, with loss: the token after each; absent: not scored */
+    tensor targets;        /* ? (B,n) i32, with loss: the token after each; absent: not scored */
 } decode_step;
 
 typedef struct {
@@ -71,18 +70,18 @@ typedef struct {
     /* Targets (losses) per sample of t positions. */
     int64_t (*targets)(const model *, int64_t t);
     /* Forward and backward: gradients go through the hooks of r->params. */
-    void (*train)(run *r, model *, const batch *, const loss_sink *);
+    void (*train)(runtime *r, model *, const batch *, const loss_sink *);
     /* ? The noise for samples first, first + 1, ... of the run: host numbers for batch.noise. */
     void (*draw)(const model *, uint64_t seed, int64_t first, int64_t b, float *noise);
     /* Forward and loss only. */
-    void (*evaluate)(run *r, model *, const batch *, const loss_sink *);
+    void (*evaluate)(runtime *r, model *, const batch *, const loss_sink *);
     /* ? logits (B,V) of a batch; its targets are not read */
-    void (*predict)(run *r, model *, const batch *, tensor logits);
+    void (*predict)(runtime *r, model *, const batch *, tensor logits);
     /* ? Text generation.  Inside one program: allocates caches for b sequences of up to `length`
      * tokens; each step computes only its new tokens; the caches are freed. */
-    void (*open_caches)(run *r, model *, int64_t b, int64_t length);
-    void (*decode)(run *r, model *, const decode_step *);
-    void (*close_caches)(run *r, model *);
+    void (*open_caches)(runtime *r, model *, int64_t b, int64_t length);
+    void (*decode)(runtime *r, model *, const decode_step *);
+    void (*close_caches)(runtime *r, model *);
 } model_kind;
 
 /* image_kind: vit_kind, convnext_kind or resnet_kind, by the configuration (model/image_kind.c). */

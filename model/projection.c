@@ -3,7 +3,7 @@
 
 /* ---- memory ---- */
 
-tensor take_part(run *r, int64_t b, int64_t t, int64_t room, int64_t cols, block_name name)
+tensor take_part(runtime *r, int64_t b, int64_t t, int64_t room, int64_t cols, block_name name)
 {
     tensor full =
         arena_take(r->arena, KIND_ACTIVATION, r->params->type, SHAPE(b, room, cols), name);
@@ -12,14 +12,14 @@ tensor take_part(run *r, int64_t b, int64_t t, int64_t room, int64_t cols, block
 
 /* ---- dropout ---- */
 
-void leave_out(run *r, double rate, uint64_t site, tensor out, tensor x, tensor residual)
+void leave_out(runtime *r, double rate, uint64_t site, tensor out, tensor x, tensor residual)
 {
     OP(dropout, r->dev, r->stream, .out = out, .x = x, .residual = residual,
        .start = r->dropout.start, .rate = rate, .seed = r->dropout.seed, .site = site);
 }
 
 /* The input of adapter a, from x (b,t,cols), in memory for room >= t: x itself without dropout. */
-static tensor adapter_input(run *r, int a, tensor x, int64_t room)
+static tensor adapter_input(runtime *r, int a, tensor x, int64_t room)
 {
     tensor none = {0};
     if (!adapters_leave_out(r) || !present(x)) return x;
@@ -29,29 +29,29 @@ static tensor adapter_input(run *r, int a, tensor x, int64_t room)
     return rest;
 }
 
-static void adapter_input_done(run *r, tensor *x)
+static void adapter_input_done(runtime *r, tensor *x)
 {
     if (adapters_leave_out(r)) arena_drop(r->arena, x);
 }
 
 /* ---- optional parameters ---- */
 
-tensor use_if_any(run *r, int id)
+tensor use_if_any(runtime *r, int id)
 {
     return id < 0 ? (tensor){0} : param_use(r, id);
 }
 
-void done_if_any(run *r, int id)
+void done_if_any(runtime *r, int id)
 {
     if (id >= 0) param_done(r, id);
 }
 
-grad begin_if_any(run *r, int id)
+grad begin_if_any(runtime *r, int id)
 {
     return id < 0 ? (grad){0} : grad_begin(r, id);
 }
 
-void finish_if_any(run *r, int id)
+void finish_if_any(runtime *r, int id)
 {
     if (id >= 0) grad_done(r, id);
 }
@@ -66,7 +66,7 @@ bool linear_adapted(weight_ids ids)
     return any;
 }
 
-bool linear_wants_input(const run *r, weight_ids ids)
+bool linear_wants_input(const runtime *r, weight_ids ids)
 {
     bool any = grad_wanted(r, ids.weight);
     for (int k = 0; k < LORA_PARTS; k++)
@@ -75,7 +75,7 @@ bool linear_wants_input(const run *r, weight_ids ids)
     return any;
 }
 
-bool grads_through(const run *r, weight_ids ids)
+bool grads_through(const runtime *r, weight_ids ids)
 {
     int last = ids.bias < 0 ? ids.weight : ids.bias;
     for (int k = 0; k < LORA_PARTS; k++)
@@ -86,7 +86,7 @@ bool grads_through(const run *r, weight_ids ids)
 /* ---- adapters ---- */
 
 /* The columns of t (rows of W) of part k. */
-static tensor part_columns(const run *r, weight_ids ids, int k, tensor t)
+static tensor part_columns(const runtime *r, weight_ids ids, int k, tensor t)
 {
     const param_spec *w = &r->params->row[ids.weight].spec;
     int64_t n = r->params->row[ids.adapter[k] + 1].spec.shape.dim[1], first = 0;
@@ -105,7 +105,7 @@ static int64_t positions_of(tensor x)
 }
 
 /* (b,t,rank) for x (b,t,cols), as take_part. */
-static tensor take_low(run *r, tensor x, int64_t room, int64_t rank, const char *name)
+static tensor take_low(runtime *r, tensor x, int64_t room, int64_t rank, const char *name)
 {
     if (!present(x)) return x;
     return take_part(r, x.rank == 3 ? x.dim[0] : 1, positions_of(x), room, rank, NAME(name, 0));
@@ -113,7 +113,7 @@ static tensor take_low(run *r, tensor x, int64_t room, int64_t rank, const char 
 
 /* t (b,t,rank) *= scale.  Uses the operation for a factor per sample; in f32 if the working type is
  * bf16. */
-static void scale_low(run *r, tensor t, double scale)
+static void scale_low(runtime *r, tensor t, double scale)
 {
     if (scale == 1 || !present(t)) return;
     tensor all = arena_take(r->arena, KIND_WORKSPACE, stat_type(t.type), SHAPE(t.dim[0]),
@@ -124,7 +124,7 @@ static void scale_low(run *r, tensor t, double scale)
 }
 
 /* h = s x A' */
-static tensor make_low(run *r, int a, tensor x, int64_t room)
+static tensor make_low(runtime *r, int a, tensor x, int64_t room)
 {
     const param_spec *spec = &r->params->row[a].spec;
     tensor h = take_low(r, x, room, spec->shape.dim[0], "adapter's x A'"), w = param_use(r, a);
@@ -136,7 +136,7 @@ static tensor make_low(run *r, int a, tensor x, int64_t room)
     return h;
 }
 
-static void add_adapter(run *r, weight_ids ids, int k, tensor out, tensor x, int64_t room)
+static void add_adapter(runtime *r, weight_ids ids, int k, tensor out, tensor x, int64_t room)
 {
     int a = ids.adapter[k], b = a + 1;
     tensor h = make_low(r, a, x, room), w = param_use(r, b);
@@ -147,7 +147,7 @@ static void add_adapter(run *r, weight_ids ids, int k, tensor out, tensor x, int
 }
 
 /* dB, which the table stores transposed (r,out): h' dout */
-static void grad_of_b(run *r, int a, tensor x, tensor dout)
+static void grad_of_b(runtime *r, int a, tensor x, tensor dout)
 {
     int b = a + 1;
     if (!grad_wanted(r, b)) return;
@@ -159,7 +159,8 @@ static void grad_of_b(run *r, int a, tensor x, tensor dout)
 }
 
 /* The gradients of both; leaves g = s dout B, if it is needed: A stays in use then. */
-static tensor adapter_begin_grad(run *r, weight_ids ids, int k, tensor x, tensor dout, bool below)
+static tensor adapter_begin_grad(runtime *r, weight_ids ids, int k, tensor x, tensor dout,
+                                 bool below)
 {
     int a = ids.adapter[k], b = a + 1;
     tensor columns = part_columns(r, ids, k, dout), g = {0}, bt = param_use(r, b);
@@ -186,13 +187,13 @@ static tensor adapter_begin_grad(run *r, weight_ids ids, int k, tensor x, tensor
 
 /* ---- layers ---- */
 
-static bool is_narrow(const run *r, weight_ids ids)
+static bool is_narrow(const runtime *r, weight_ids ids)
 {
     return ids.weight >= 0 && param_narrow(r->params, ids.weight);
 }
 
-void apply_linear_in(run *r, weight_ids ids, tensor out, tensor x, int64_t room, tensor residual,
-                     activation act, tensor pre)
+void apply_linear_in(runtime *r, weight_ids ids, tensor out, tensor x, int64_t room,
+                     tensor residual, activation act, tensor pre)
 {
     tensor w = use_if_any(r, ids.weight), b = use_if_any(r, ids.bias);
     OP(linear, r->dev, r->stream, .out = out, .x = x, .w = w, .bias = b, .residual = residual,
@@ -205,17 +206,17 @@ void apply_linear_in(run *r, weight_ids ids, tensor out, tensor x, int64_t room,
         if (ids.adapter[k]) add_adapter(r, ids, k, out, x, room);
 }
 
-void apply_linear(run *r, weight_ids ids, tensor out, tensor x, tensor residual, activation act,
+void apply_linear(runtime *r, weight_ids ids, tensor out, tensor x, tensor residual, activation act,
                   tensor pre)
 {
     apply_linear_in(r, ids, out, x, positions_of(x), residual, act, pre);
 }
 
-linear_grads linear_begin_grad(run *r, weight_ids ids, tensor x, tensor dout)
+linear_grads linear_begin_grad(runtime *r, weight_ids ids, tensor x, tensor dout)
 {
     linear_grads all = {0};
-    if (grad_wanted(r, ids.weight)) all.w = param_use(r, ids.weight); /* otherwise when it is
-                                                                       * read */
+    /* otherwise when it is read */
+    if (grad_wanted(r, ids.weight)) all.w = param_use(r, ids.weight);
     grad dw = begin_if_any(r, ids.weight), db = begin_if_any(r, ids.bias);
     if (present(dw.t) || present(db.t))
         OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = x, .dout = dout,
@@ -229,7 +230,7 @@ linear_grads linear_begin_grad(run *r, weight_ids ids, tensor x, tensor dout)
 }
 
 /* dx (+)= g A, where the adapter's input had no dropout. */
-static void add_adapter_dx(run *r, int a, tensor g, tensor w, tensor dx, bool accumulate)
+static void add_adapter_dx(runtime *r, int a, tensor g, tensor w, tensor dx, bool accumulate)
 {
     if (!adapters_leave_out(r)) {
         OP(linear_dx, r->dev, r->stream, .dx = dx, .accumulate = accumulate, .dout = g, .w = w);
@@ -245,7 +246,7 @@ static void add_adapter_dx(run *r, int a, tensor g, tensor w, tensor dx, bool ac
 }
 
 /* The adapters' parts first: the slope of act is that of the whole sum. */
-void linear_input_grad(run *r, weight_ids ids, linear_grads *g, tensor dx, bool accumulate,
+void linear_input_grad(runtime *r, weight_ids ids, linear_grads *g, tensor dx, bool accumulate,
                        tensor dout, tensor pre, activation act)
 {
     if (!present(g->w)) g->w = param_use(r, ids.weight);
@@ -261,7 +262,7 @@ void linear_input_grad(run *r, weight_ids ids, linear_grads *g, tensor dx, bool 
        .pre = pre, .act = act, .narrow = is_narrow(r, ids));
 }
 
-void linear_end_grad(run *r, weight_ids ids, linear_grads *g)
+void linear_end_grad(runtime *r, weight_ids ids, linear_grads *g)
 {
     if (present(g->w)) param_done(r, ids.weight);
     for (int k = 0; k < LORA_PARTS; k++)

@@ -4,8 +4,8 @@
  *     backward   dW = dout' x      h = s x A'     g = s dout B      dB = dout' h     dA = g' x
  *                dx = dout W + g A
  *
- * With run.dropout an adapter reads x with elements dropped; in backward the same ones are dropped
- * again.
+ * With runtime.dropout an adapter reads x with elements dropped; in backward the same ones are
+ * dropped again.
  *
  * h is not kept but recomputed from x: it has r columns where the layer has hundreds.  Backward has
  * three parts, so that the memory of x and dout can be freed between them:
@@ -27,7 +27,7 @@ typedef struct {
 } weight_ids;
 
 /* The first (b,t,cols) of a block for (b,room,cols) */
-tensor take_part(run *r, int64_t b, int64_t t, int64_t room, int64_t cols, block_name name);
+tensor take_part(runtime *r, int64_t b, int64_t t, int64_t room, int64_t cols, block_name name);
 
 /* Where a training pass applies dropout. */
 enum {
@@ -37,38 +37,38 @@ enum {
 };
 
 /* out = residual + dropout(x) at a site; rows are the batch's.  residual may be absent. */
-void leave_out(run *r, double rate, uint64_t site, tensor out, tensor x, tensor residual);
+void leave_out(runtime *r, double rate, uint64_t site, tensor out, tensor x, tensor residual);
 
 /* Is there dropout on the embedding and the branches, or (adapters) on the adapters' inputs? */
-static inline bool leaves_out(const run *r)
+static inline bool leaves_out(const runtime *r)
 {
     return present(r->dropout.start) && r->dropout.rate > 0;
 }
-static inline bool adapters_leave_out(const run *r)
+static inline bool adapters_leave_out(const runtime *r)
 {
     return present(r->dropout.start) && r->dropout.adapter_rate > 0;
 }
 
 /* The hooks of params/params.h for an optional parameter: id < 0 if absent. */
-tensor use_if_any(run *r, int id);
-void done_if_any(run *r, int id);
-grad begin_if_any(run *r, int id);
-void finish_if_any(run *r, int id);
+tensor use_if_any(runtime *r, int id);
+void done_if_any(runtime *r, int id);
+grad begin_if_any(runtime *r, int id);
+void finish_if_any(runtime *r, int id);
 
 /* Does it have an adapter?  Then its activation is a separate operation: act must be ACT_NONE
  * below. */
 bool linear_adapted(weight_ids ids);
 
 /* Whether a gradient is wanted that depends on its input: the layer's own or one below. */
-bool linear_wants_input(const run *r, weight_ids ids);
-bool grads_through(const run *r, weight_ids ids);
+bool linear_wants_input(const runtime *r, weight_ids ids);
+bool grads_through(const runtime *r, weight_ids ids);
 
 /* out = act(linear(x)) + residual; residual and pre may be absent.  With an adapter, memory is
  * allocated for room >= t. */
-void apply_linear_in(run *r, weight_ids ids, tensor out, tensor x, int64_t room, tensor residual,
-                     activation act, tensor pre);
+void apply_linear_in(runtime *r, weight_ids ids, tensor out, tensor x, int64_t room,
+                     tensor residual, activation act, tensor pre);
 /* The same for room = t. */
-void apply_linear(run *r, weight_ids ids, tensor out, tensor x, tensor residual, activation act,
+void apply_linear(runtime *r, weight_ids ids, tensor out, tensor x, tensor residual, activation act,
                   tensor pre);
 
 /* The parameters of a layer in use between the parts of its backward. */
@@ -78,11 +78,11 @@ typedef struct {
 } linear_grads;
 
 /* x may be absent if linear_wants_input is false. */
-linear_grads linear_begin_grad(run *r, weight_ids ids, tensor x, tensor dout);
+linear_grads linear_begin_grad(runtime *r, weight_ids ids, tensor x, tensor dout);
 /* dx (+)= ..., times act'(pre) if there is an act (core/ops.def, linear_dx; not when
  * accumulating) */
-void linear_input_grad(run *r, weight_ids ids, linear_grads *g, tensor dx, bool accumulate,
+void linear_input_grad(runtime *r, weight_ids ids, linear_grads *g, tensor dx, bool accumulate,
                        tensor dout, tensor pre, activation act);
-void linear_end_grad(run *r, weight_ids ids, linear_grads *g);
+void linear_end_grad(runtime *r, weight_ids ids, linear_grads *g);
 
 #endif

@@ -239,18 +239,19 @@ static batch resnet_place_batch(const model *m, arena *a, int64_t b, int64_t t)
 
 /* ---- shapes ---- */
 
-static tensor take_map(run *r, shape s, const char *name, int layer)
+static tensor take_map(runtime *r, shape s, const char *name, int layer)
 {
     return arena_take(r->arena, KIND_ACTIVATION, r->params->type, s, NAME(name, layer));
 }
 
-static tensor take_like(run *r, tensor like, const char *name, int layer)
+static tensor take_like(runtime *r, tensor like, const char *name, int layer)
 {
     return take_map(r, SHAPE(like.dim[0], like.dim[1], like.dim[2], like.dim[3]), name, layer);
 }
 
 /* What a convolution makes of x. */
-static tensor take_convolved(run *r, const convolution *k, tensor x, const char *name, int layer)
+static tensor take_convolved(runtime *r, const convolution *k, tensor x, const char *name,
+                             int layer)
 {
     int64_t out = r->params->row[k->weight].spec.shape.dim[0], s = k->stride;
     return take_map(r, SHAPE(x.dim[0], (x.dim[1] - 1) / s + 1, (x.dim[2] - 1) / s + 1, out), name,
@@ -263,7 +264,7 @@ static tensor lines(tensor map, int64_t first, int64_t n)
     return present(map) ? tensor_slice(map, first * map.dim[2], n * map.dim[2]) : map;
 }
 
-static void release(run *r, tensor *t)
+static void release(runtime *r, tensor *t)
 {
     if (present(*t)) arena_drop(r->arena, t);
 }
@@ -278,7 +279,7 @@ typedef struct {
 } bands;
 
 /* For out (B,h,w,O) of x's C channels. */
-static bands open_bands(run *r, const convolution *k, tensor out, int64_t channels)
+static bands open_bands(runtime *r, const convolution *k, tensor out, int64_t channels)
 {
     dtype type = r->params->type;
     bands b = {.all = out.dim[0] * out.dim[1], .side = k->side, .stride = k->stride};
@@ -310,7 +311,7 @@ static tensor band_room(const bands *b, int64_t n)
 }
 
 /* The rows of lines first, first + 1, ... of the output. */
-static tensor fill_band(run *r, const bands *b, tensor x, int64_t first, int64_t n)
+static tensor fill_band(runtime *r, const bands *b, tensor x, int64_t first, int64_t n)
 {
     if (!present(b->rows)) return lines(x, first, n);
     tensor rows = band_room(b, n);
@@ -319,13 +320,13 @@ static tensor fill_band(run *r, const bands *b, tensor x, int64_t first, int64_t
     return rows;
 }
 
-static void close_bands(run *r, bands *b)
+static void close_bands(runtime *r, bands *b)
 {
     release(r, &b->rows);
 }
 
 /* out = convolution of x, plus residual if there is one. */
-static void convolve(run *r, const convolution *k, tensor out, tensor x, tensor residual)
+static void convolve(runtime *r, const convolution *k, tensor out, tensor x, tensor residual)
 {
     bands b = open_bands(r, k, out, x.dim[3]);
     tensor w = param_use(r, k->weight);
@@ -340,8 +341,8 @@ static void convolve(run *r, const convolution *k, tensor out, tensor x, tensor 
 }
 
 /* dx += what a band's gradient is of x. */
-static void band_input_grad(run *r, const bands *b, tensor dx, tensor d, tensor w, int64_t first,
-                            int64_t n)
+static void band_input_grad(runtime *r, const bands *b, tensor dx, tensor d, tensor w,
+                            int64_t first, int64_t n)
 {
     if (!present(b->rows)) {
         OP(linear_dx, r->dev, r->stream, .dx = lines(dx, first, n), .accumulate = true, .dout = d,
@@ -355,7 +356,7 @@ static void band_input_grad(run *r, const bands *b, tensor dx, tensor d, tensor 
 }
 
 /* The weight's gradient, if it is wanted, from x, and that of x added to dx, if that is there. */
-static void convolve_grad(run *r, const convolution *k, tensor x, tensor dout, tensor dx)
+static void convolve_grad(runtime *r, const convolution *k, tensor x, tensor dout, tensor dx)
 {
     int64_t channels = r->params->row[k->weight].spec.shape.dim[1];
     bands b = open_bands(r, k, dout, channels);
@@ -396,12 +397,12 @@ typedef struct {
 } channel_sums;
 
 /* Has the network means over several images, which lie in several ranks? */
-static bool shares_means(const run *r, const model *m)
+static bool shares_means(const runtime *r, const model *m)
 {
     return comm_size(r->comm) > 1 && m->config.norm == NORM_BATCH;
 }
 
-static channel_sums take_sums(run *r, const model *m, tensor x)
+static channel_sums take_sums(runtime *r, const model *m, tensor x)
 {
     bool shared = shares_means(r, m);
     int64_t n = x.dim[0], images = shared ? n * comm_size(r->comm) : n;
@@ -412,7 +413,7 @@ static channel_sums take_sums(run *r, const model *m, tensor x)
     return s;
 }
 
-static void gather_sums(run *r, const model *m, const channel_sums *s)
+static void gather_sums(runtime *r, const model *m, const channel_sums *s)
 {
     if (!shares_means(r, m)) return;
     share parts = share_evenly(tensor_count(s->all), comm_size(r->comm), 1);
@@ -422,7 +423,7 @@ static void gather_sums(run *r, const model *m, const channel_sums *s)
 
 /* Of a micro-batch, so that a step's micro-batches together move the running statistics as far as
  * one does alone: what these are the mean of does not depend on how a step is cut. */
-static double momentum_of(const run *r)
+static double momentum_of(const runtime *r)
 {
     int n = r->params->micro_batches;
     return n > 1 ? 1 - pow(1 - MOMENTUM, 1.0 / n) : MOMENTUM;
@@ -430,7 +431,7 @@ static double momentum_of(const run *r)
 
 /* In training the batch's, which also update the running statistics; in evaluation BatchNorm uses
  * those. */
-static void make_moments(run *r, const model *m, const norm_ids *ids, tensor x, moments *to,
+static void make_moments(runtime *r, const model *m, const norm_ids *ids, tensor x, moments *to,
                          int layer, bool train)
 {
     int64_t groups = norm_groups(m);
@@ -453,14 +454,14 @@ static void make_moments(run *r, const model *m, const norm_ids *ids, tensor x, 
     done_if_any(r, ids->var);
 }
 
-static void drop_moments(run *r, moments *s)
+static void drop_moments(runtime *r, moments *s)
 {
     release(r, &s->mean);
     release(r, &s->rstd);
 }
 
 /* relu(norm(x)) by moments that are there. */
-static tensor make_channel_norm(run *r, const model *m, const norm_ids *ids, tensor x,
+static tensor make_channel_norm(runtime *r, const model *m, const norm_ids *ids, tensor x,
                                 const moments *s, const char *name, int layer)
 {
     tensor out = take_like(r, x, name, layer), w = param_use(r, ids->weight),
@@ -473,8 +474,8 @@ static tensor make_channel_norm(run *r, const model *m, const norm_ids *ids, ten
 }
 
 /* d: of relu(norm(x)) on entry, of x on return, if a gradient below is wanted. */
-static void norm_backward(run *r, const model *m, const norm_ids *ids, tensor x, const moments *s,
-                          tensor d)
+static void norm_backward(runtime *r, const model *m, const norm_ids *ids, tensor x,
+                          const moments *s, tensor d)
 {
     bool below = grads_below(r, ids->weight);
     int64_t groups = norm_groups(m);
@@ -495,7 +496,7 @@ static void norm_backward(run *r, const model *m, const norm_ids *ids, tensor x,
 }
 
 /* Is a gradient wanted of a norm or of anything before it? */
-static bool norm_wanted(const run *r, const norm_ids *ids)
+static bool norm_wanted(const runtime *r, const norm_ids *ids)
 {
     return grads_below(r, ids->bias + 1);
 }
@@ -512,13 +513,13 @@ static bool has_shortcut(const res_block *b)
     return b->shortcut.weight >= 0;
 }
 
-static bool block_wants(const run *r, const res_block *b)
+static bool block_wants(const runtime *r, const res_block *b)
 {
     return grads_below(r, (has_shortcut(b) ? b->shortcut.weight : b->conv2.weight) + 1);
 }
 
 /* What backward reads. */
-static keeps needs_of(const run *r, const res_block *b)
+static keeps needs_of(const runtime *r, const res_block *b)
 {
     return (keeps){.x = norm_wanted(r, &b->norm1),
                    .norm1 = grad_wanted(r, b->conv1.weight) || grad_wanted(r, b->shortcut.weight),
@@ -531,7 +532,7 @@ static recompute_level level_of(const model *m, int layer)
     return recompute_of(&m->training.recompute, layer);
 }
 
-static keeps keeps_of(const run *r, const model *m, int layer, const res_block *b)
+static keeps keeps_of(const runtime *r, const model *m, int layer, const res_block *b)
 {
     keeps k = needs_of(r, b);
     bool all = level_of(m, layer) >= RECOMPUTE_BLOCK;
@@ -542,7 +543,7 @@ static keeps keeps_of(const run *r, const model *m, int layer, const res_block *
 }
 
 /* conv 1 of the block, from x. */
-static void make_conv(run *r, const model *m, int layer, const res_block *b, res_state *s)
+static void make_conv(runtime *r, const model *m, int layer, const res_block *b, res_state *s)
 {
     if (!present(s->norm1))
         s->norm1 = make_channel_norm(r, m, &b->norm1, s->x, &s->m1, "h%d.norm1", layer);
@@ -550,7 +551,7 @@ static void make_conv(run *r, const model *m, int layer, const res_block *b, res
     convolve(r, &b->conv1, s->conv, s->norm1, (tensor){0});
 }
 
-static tensor last_conv(run *r, const res_block *b, int layer, tensor norm2, tensor residual)
+static tensor last_conv(runtime *r, const res_block *b, int layer, tensor norm2, tensor residual)
 {
     tensor out = take_convolved(r, &b->conv2, norm2, "h%d.out", layer);
     convolve(r, &b->conv2, out, norm2, residual);
@@ -558,7 +559,7 @@ static tensor last_conv(run *r, const res_block *b, int layer, tensor norm2, ten
 }
 
 /* The block's output, which is the next one's x. */
-static tensor block_forward_res(run *r, const model *m, int layer, res_state *s, bool train)
+static tensor block_forward_res(runtime *r, const model *m, int layer, res_state *s, bool train)
 {
     const res_block *b = &m->blocks[layer];
     keeps keep = train ? keeps_of(r, m, layer, b) : (keeps){0};
@@ -588,7 +589,7 @@ static tensor block_forward_res(run *r, const model *m, int layer, res_state *s,
 }
 
 /* Zero, so that gradients are added to it. */
-static tensor take_zeros(run *r, tensor like, const char *name, int layer)
+static tensor take_zeros(runtime *r, tensor like, const char *name, int layer)
 {
     tensor t = take_like(r, like, name, layer);
     OP(fill, r->dev, r->stream, .x = t, .value = 0);
@@ -597,8 +598,8 @@ static tensor take_zeros(run *r, tensor like, const char *name, int layer)
 
 /* Through conv 2 and norm 2: the gradient of conv 1's output, absent if none of it or below is
  * wanted. */
-static tensor upper_backward(run *r, const model *m, int layer, const res_block *b, res_state *s,
-                             tensor d)
+static tensor upper_backward(runtime *r, const model *m, int layer, const res_block *b,
+                             res_state *s, tensor d)
 {
     keeps need = needs_of(r, b);
     tensor dconv = {0};
@@ -619,8 +620,8 @@ static tensor upper_backward(run *r, const model *m, int layer, const res_block 
 
 /* Through conv 1 and the shortcut: the gradient of norm 1's output, absent likewise.  dconv is
  * taken. */
-static tensor lower_backward(run *r, const model *m, int layer, const res_block *b, res_state *s,
-                             tensor d, tensor dconv)
+static tensor lower_backward(runtime *r, const model *m, int layer, const res_block *b,
+                             res_state *s, tensor d, tensor dconv)
 {
     tensor dnorm = {0}, like = d;
     like.dim[1] = b->height, like.dim[2] = b->width, like.dim[3] = like.ld = b->in;
@@ -638,7 +639,7 @@ static tensor lower_backward(run *r, const model *m, int layer, const res_block 
 
 /* d, taken: the gradient of the block's output; returns that of its input (anything, if none below
  * is wanted). */
-static tensor block_backward_res(run *r, const model *m, int layer, res_state *s, tensor d)
+static tensor block_backward_res(runtime *r, const model *m, int layer, res_state *s, tensor d)
 {
     const res_block *b = &m->blocks[layer];
     tensor dconv = upper_backward(r, m, layer, b, s, d),
@@ -658,7 +659,7 @@ static tensor block_backward_res(run *r, const model *m, int layer, res_state *s
 /* ---- the programs ---- */
 
 /* Images (B,Ch,H,W) as (B,H,W,Ch). */
-static tensor take_images(run *r, const model *m, tensor images)
+static tensor take_images(runtime *r, const model *m, tensor images)
 {
     const model_config *c = &m->config;
     tensor out = take_map(r, SHAPE(images.dim[0], c->image_height, c->image_width, c->channels),
@@ -669,7 +670,7 @@ static tensor take_images(run *r, const model *m, tensor images)
 }
 
 /* Images through all blocks and the last norm: (B,H,W,C). */
-static tensor encode_image(run *r, model *m, tensor images, bool train)
+static tensor encode_image(runtime *r, model *m, tensor images, bool train)
 {
     tensor in = take_images(r, m, images), x = take_convolved(r, &m->stem, in, "stem", 0);
     convolve(r, &m->stem, x, in, (tensor){0});
@@ -689,7 +690,7 @@ static tensor encode_image(run *r, model *m, tensor images, bool train)
 }
 
 /* d, taken: the gradient of the last norm's output. */
-static tensor leave_top(run *r, model *m, tensor d)
+static tensor leave_top(runtime *r, model *m, tensor d)
 {
     res_state *top = &m->top;
     norm_backward(r, m, &m->last, top->x, &top->m1, d);
@@ -698,7 +699,7 @@ static tensor leave_top(run *r, model *m, tensor d)
     return d;
 }
 
-static void resnet_train(run *r, model *m, const batch *in, const loss_sink *loss)
+static void resnet_train(runtime *r, model *m, const batch *in, const loss_sink *loss)
 {
     tensor last = encode_image(r, m, in->inputs, true), shape_of = last;
     tensor d = image_head_train(r, &m->head, &m->config, as_positions(last), in->targets, loss);
@@ -715,13 +716,13 @@ static void resnet_train(run *r, model *m, const batch *in, const loss_sink *los
     release(r, &d);
 }
 
-static void resnet_evaluate(run *r, model *m, const batch *in, const loss_sink *loss)
+static void resnet_evaluate(runtime *r, model *m, const batch *in, const loss_sink *loss)
 {
     tensor last = encode_image(r, m, in->inputs, false);
     image_head_evaluate(r, &m->head, &m->config, as_positions(last), in->targets, loss);
 }
 
-static void resnet_predict(run *r, model *m, const batch *in, tensor logits)
+static void resnet_predict(runtime *r, model *m, const batch *in, tensor logits)
 {
     tensor last = encode_image(r, m, in->inputs, false);
     image_head_predict(r, &m->head, &m->config, as_positions(last), logits);

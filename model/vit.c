@@ -142,7 +142,7 @@ static int64_t patch_count(const model_config *c)
     return c->context - !c->mean_pool;
 }
 
-static tensor take_patches(run *r, const model *m, tensor images)
+static tensor take_patches(runtime *r, const model *m, tensor images)
 {
     const model_config *c = &m->config;
     tensor cut = arena_take(r->arena, KIND_ACTIVATION, m->type,
@@ -153,12 +153,12 @@ static tensor take_patches(run *r, const model *m, tensor images)
     return cut;
 }
 
-static tensor take(run *r, dtype type, shape s, const char *name)
+static tensor take(runtime *r, dtype type, shape s, const char *name)
 {
     return arena_take(r->arena, KIND_ACTIVATION, type, s, NAME(name, 0));
 }
 
-static tensor embed(run *r, model *m, tensor images)
+static tensor embed(runtime *r, model *m, tensor images)
 {
     const model_config *c = &m->config;
     int64_t b = images.dim[0];
@@ -184,7 +184,7 @@ static tensor embed(run *r, model *m, tensor images)
 }
 
 /* d (B,N,C): the gradient of the embedded patches. */
-static void patch_grad(run *r, model *m, tensor images, tensor d)
+static void patch_grad(runtime *r, model *m, tensor images, tensor d)
 {
     tensor cut = take_patches(r, m, images);
     grad dw = grad_begin(r, m->patch.weight), db = grad_begin(r, m->patch.bias);
@@ -196,7 +196,7 @@ static void patch_grad(run *r, model *m, tensor images, tensor d)
 }
 
 /* d (B,T,C): the gradient of what embed made. */
-static void embed_grad(run *r, model *m, tensor images, tensor d)
+static void embed_grad(runtime *r, model *m, tensor images, tensor d)
 {
     const model_config *c = &m->config;
     grad dcls = m->cls < 0 ? (grad){0} : grad_begin(r, m->cls);
@@ -213,7 +213,7 @@ static void embed_grad(run *r, model *m, tensor images, tensor d)
 }
 
 /* Images through all blocks. */
-static tensor encode(run *r, model *m, tensor images, tensor noise, block_purpose why)
+static tensor encode(runtime *r, model *m, tensor images, tensor noise, block_purpose why)
 {
     return blocks_forward(r, &m->config, &m->training, m->blocks, embed(r, m, images), noise, why,
                           m->states);
@@ -221,7 +221,7 @@ static tensor encode(run *r, model *m, tensor images, tensor noise, block_purpos
 
 /* ---- the programs ---- */
 
-static void vit_train(run *r, model *m, const batch *in, const loss_sink *loss)
+static void vit_train(runtime *r, model *m, const batch *in, const loss_sink *loss)
 {
     tensor last = encode(r, m, in->inputs, in->noise, BLOCK_TRAIN);
     tensor d = image_head_train(r, &m->head, &m->config, last, in->targets, loss);
@@ -230,13 +230,13 @@ static void vit_train(run *r, model *m, const batch *in, const loss_sink *loss)
     arena_drop(r->arena, &d);
 }
 
-static void vit_evaluate(run *r, model *m, const batch *in, const loss_sink *loss)
+static void vit_evaluate(runtime *r, model *m, const batch *in, const loss_sink *loss)
 {
     tensor last = encode(r, m, in->inputs, (tensor){0}, BLOCK_INFER);
     image_head_evaluate(r, &m->head, &m->config, last, in->targets, loss);
 }
 
-static void vit_predict(run *r, model *m, const batch *in, tensor logits)
+static void vit_predict(runtime *r, model *m, const batch *in, tensor logits)
 {
     tensor last = encode(r, m, in->inputs, (tensor){0}, BLOCK_INFER);
     image_head_predict(r, &m->head, &m->config, last, logits);

@@ -47,7 +47,7 @@ static tensor weight_of(const params *p, int id)
     return row->own ? param_own_value(p, id) : (tensor){0};
 }
 
-void averages_place(averages *a, run *r)
+void averages_place(averages *a, runtime *r)
 {
     const params *p = r->params;
     for (int id = 0; id < p->n; id++) {
@@ -62,7 +62,7 @@ void averages_place(averages *a, run *r)
     }
 }
 
-void averages_begin(averages *a, run *r)
+void averages_begin(averages *a, runtime *r)
 {
     for (int id = 0; id < r->params->n; id++) {
         const average *of = &a->of[id];
@@ -72,7 +72,7 @@ void averages_begin(averages *a, run *r)
     }
 }
 
-void averages_update(averages *a, run *r, tensor numbers)
+void averages_update(averages *a, runtime *r, tensor numbers)
 {
     int64_t n = 0;
     for (int id = 0; id < r->params->n; id++)
@@ -86,7 +86,7 @@ void averages_update(averages *a, run *r, tensor numbers)
     if (n) op_optim(r->dev, r->stream, &op);
 }
 
-void averages_exchange(averages *a, run *r)
+void averages_exchange(averages *a, runtime *r)
 {
     params *p = r->params;
     for (int id = 0; id < p->n; id++) {

@@ -48,12 +48,12 @@ error *averages_create(const params *p, averages **out) NODISCARD;
 void averages_destroy(averages *a); /* NULL is ignored */
 
 /* Takes them from the arena; once while recording and once in the run. */
-void averages_place(averages *a, run *r);
+void averages_place(averages *a, runtime *r);
 /* Before the first step: what the weights are, which may be evaluated and written, too. */
-void averages_begin(averages *a, run *r);
+void averages_begin(averages *a, runtime *r);
 /* After a step, whose decay is in its numbers (struct hyper, on the device). */
-void averages_update(averages *a, run *r, tensor numbers);
+void averages_update(averages *a, runtime *r, tensor numbers);
 /* Weights and averages change places, within a program of the arena. */
-void averages_exchange(averages *a, run *r);
+void averages_exchange(averages *a, runtime *r);
 
 #endif

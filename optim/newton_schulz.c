@@ -29,7 +29,8 @@ static tensor strip_of(tensor x, bool tall, int64_t first, int64_t n)
 }
 
 /* x <- scale (a x + f x), f (k,k) on the side where it fits */
-static void replace(run *r, tensor x, bool tall, tensor f, tensor room, int64_t width, double scale)
+static void replace(runtime *r, tensor x, bool tall, tensor f, tensor room, int64_t width,
+                    double scale)
 {
     int64_t large = x.dim[!tall];
     for (int64_t first = 0, times; first < large && !r->dev->failure; first += times * width) {
@@ -44,7 +45,7 @@ static void replace(run *r, tensor x, bool tall, tensor f, tensor room, int64_t 
     op_alike(r->dev, 1);
 }
 
-void newton_schulz(run *r, tensor x, tensor squares, double eps, int64_t steps, block_name name)
+void newton_schulz(runtime *r, tensor x, tensor squares, double eps, int64_t steps, block_name name)
 {
     bool tall = x.dim[0] > x.dim[1];
     int64_t small = x.dim[tall], width = panel_width(small, x.dim[!tall]);

@@ -27,6 +27,7 @@
 
 /* x (R,C) contiguous, in place; squares (1) f64 is left with |x|^2.  The workspace is taken from
  * the arena under `name` and freed.  With 0 steps x is unchanged and no workspace is needed. */
-void newton_schulz(run *r, tensor x, tensor squares, double eps, int64_t steps, block_name name);
+void newton_schulz(runtime *r, tensor x, tensor squares, double eps, int64_t steps,
+                   block_name name);
 
 #endif

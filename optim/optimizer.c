@@ -80,7 +80,7 @@ error *optim_resolve(optim_config *c, int64_t micro_batches, const char **reason
 
 static void update_complete(void *context, const int *ids, int n, fold_part part);
 
-error *optimizer_create(const optim_config *c, run *r, optimizer **out)
+error *optimizer_create(const optim_config *c, runtime *r, optimizer **out)
 {
     optimizer *o = NULL;
     TRY(alloc_array(&o, 1, sizeof *o));
@@ -385,7 +385,7 @@ static void add_norm(optimizer *o, int id, fold_part part)
  * gradient. */
 static void fold_over_ranks(optimizer *o, int id, fold_part part)
 {
-    run *r = o->r;
+    runtime *r = o->r;
     bool first = part == FOLD_FIRST || part == FOLD_ALL,
          last = part == FOLD_LAST || part == FOLD_ALL;
     for (int k = 0; k < o->info->n_states && first && comm_rank(r->comm); k++)
@@ -449,7 +449,7 @@ static void update_complete(void *context, const int *ids, int n, fold_part part
 /* hyper's gradient norm and clip; summed over ranks if each has a part. */
 static void clip(optimizer *o, tensor slots, bool parts)
 {
-    run *r = o->r;
+    runtime *r = o->r;
     if (parts) comm_sum(r->comm, r->dev, r->stream, slots);
     OP(clip, r->dev, r->stream, .slots = slots, .hyper = o->hyper, .max_norm = o->c.clip);
 }

@@ -75,7 +75,7 @@ bool optim_has_passes(const optim_config *c);
 typedef struct {
     optim_config c;
     const rule_info *info;
-    run *r;
+    runtime *r;
     tensor hyper;                /* struct hyper as u8 */
     tensor slots;                /* (n) f64: squared gradient norm by parameter */
     tensor sums;                 /* fold: (n) f64: sums of the slots over the step's
@@ -94,7 +94,7 @@ typedef struct {
     hyper host;          /* hyperparameters of this step */
 } optimizer;
 
-error *optimizer_create(const optim_config *c, run *r, optimizer **out) NODISCARD;
+error *optimizer_create(const optim_config *c, runtime *r, optimizer **out) NODISCARD;
 void optimizer_destroy(optimizer *o);
 
 /* The rule of parameter i: it determines the states. */

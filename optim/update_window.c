@@ -101,7 +101,7 @@ static void finish(far *disk, const far_item *f, piece *p)
     }
 }
 
-void update_window_run(update_window *w, run *r, const optim_op *o, const far_item *far_of)
+void update_window_run(update_window *w, runtime *r, const optim_op *o, const far_item *far_of)
 {
     far *disk = r->params->far;
     piece now = {0}, next;

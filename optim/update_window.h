@@ -39,6 +39,6 @@ typedef struct {
 void update_window_place(update_window *w, arena *a, const far_item *items, int64_t n);
 
 /* OP(optim) of the items, in their order. */
-void update_window_run(update_window *w, run *r, const optim_op *o, const far_item *far);
+void update_window_run(update_window *w, runtime *r, const optim_op *o, const far_item *far);
 
 #endif

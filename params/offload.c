@@ -23,7 +23,7 @@ bool offload_place_master(params *p, int id, dtype type)
     return true;
 }
 
-void offload_wait(run *r, int64_t request)
+void offload_wait(runtime *r, int64_t request)
 {
     error *e = far_wait(r->params->far, request);
     if (e) device_fail(r->dev, e);
@@ -32,7 +32,7 @@ void offload_wait(run *r, int64_t request)
 /* ---- a pass ---- */
 
 /* Asks for a value, in memory taken for it. */
-static void ask_for(run *r, int id)
+static void ask_for(runtime *r, int id)
 {
     param *row = &r->params->row[id];
     row->value = arena_take(r->arena, KIND_PARAMETER, r->params->type, row->spec.shape,
@@ -41,7 +41,7 @@ static void ask_for(run *r, int id)
         row->coming = far_read(r->params->far, row->far_value, 0, row->count, row->value.data);
 }
 
-void offload_bring(run *r, int id)
+void offload_bring(runtime *r, int id)
 {
     params *p = r->params;
     if (!present(p->row[id].value)) ask_for(r, id);
@@ -53,7 +53,7 @@ void offload_bring(run *r, int id)
     if (!present(p->row[o->id[o->at]].value)) ask_for(r, o->id[o->at]);
 }
 
-void offload_filled(run *r, int id)
+void offload_filled(runtime *r, int id)
 {
     param *row = &r->params->row[id];
     far *f = r->params->far;

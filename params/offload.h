@@ -38,10 +38,10 @@ bool offload_takes_value(const params *p, int id);
 bool offload_place_master(params *p, int id, dtype type);
 
 /* The hooks' part: the value is here when it returns; what was filled is taken to where it lies. */
-void offload_bring(run *r, int id);
-void offload_filled(run *r, int id);
+void offload_bring(runtime *r, int id);
+void offload_filled(runtime *r, int id);
 
 /* Until that request has been served; what went wrong is the device's failure. */
-void offload_wait(run *r, int64_t request);
+void offload_wait(runtime *r, int64_t request);
 
 #endif

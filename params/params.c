@@ -234,7 +234,7 @@ void params_encode(params *p, code_form form, bool packs)
     }
 }
 
-tensor param_fill_begin(run *r, int id)
+tensor param_fill_begin(runtime *r, int id)
 {
     param *row = &r->params->row[id];
     if (row->coded || is_far(row->far_value))
@@ -247,19 +247,19 @@ tensor param_fill_begin(run *r, int id)
 }
 
 /* Packed scales are there as they are while codes are written or read. */
-static void open_scales(run *r, param *row)
+static void open_scales(runtime *r, param *row)
 {
     if (r->params->packs)
         row->scales = arena_take(r->arena, KIND_PARAMETER, F32, SHAPE(code_blocks(row->count)),
                                  NAME(row->spec.name, row->spec.layer));
 }
 
-static void close_scales(run *r, param *row)
+static void close_scales(runtime *r, param *row)
 {
     if (r->params->packs) arena_drop(r->arena, &row->scales);
 }
 
-static void encode_row(run *r, param *row)
+static void encode_row(runtime *r, param *row)
 {
     open_scales(r, row);
     OP(quantize, r->dev, r->stream, .codes = row->codes, .scales = row->scales, .x = row->value,
@@ -270,7 +270,7 @@ static void encode_row(run *r, param *row)
     close_scales(r, row);
 }
 
-static void decode_row(run *r, param *row)
+static void decode_row(runtime *r, param *row)
 {
     open_scales(r, row);
     if (r->params->packs)
@@ -281,7 +281,7 @@ static void decode_row(run *r, param *row)
     close_scales(r, row);
 }
 
-void param_fill_end(run *r, int id)
+void param_fill_end(runtime *r, int id)
 {
     param *row = &r->params->row[id];
     offload_filled(r, id);
@@ -450,7 +450,7 @@ error *params_adopt(params *p, device *dev)
 
 /* ---- a step ---- */
 
-void params_begin_step(run *r, int micro_batches)
+void params_begin_step(runtime *r, int micro_batches)
 {
     params *p = r->params;
     p->training = true;
@@ -466,7 +466,7 @@ void params_begin_step(run *r, int micro_batches)
 }
 
 /* All writers of every gradient must have finished in the micro-batch that ends here. */
-static void check_writers(run *r)
+static void check_writers(runtime *r)
 {
     for (int i = 0; i < r->params->n; i++) {
         const param *row = &r->params->row[i];
@@ -478,7 +478,7 @@ static void check_writers(run *r)
     }
 }
 
-void params_begin_micro(run *r, int micro)
+void params_begin_micro(runtime *r, int micro)
 {
     if (micro > 0) check_writers(r);
     r->params->micro = micro;
@@ -486,7 +486,7 @@ void params_begin_micro(run *r, int micro)
         r->params->row[i].writes = 0;
 }
 
-void params_end_step(run *r)
+void params_end_step(runtime *r)
 {
     params *p = r->params;
     check_writers(r);
@@ -512,7 +512,7 @@ static bool at_once(const params *p)
 }
 
 /* Release, fold: the optimizer consumes the gradients, and their space is freed. */
-static void update(run *r, const int *ids, int n)
+static void update(runtime *r, const int *ids, int n)
 {
     params *p = r->params;
     if (!n) return;
@@ -524,7 +524,7 @@ static void update(run *r, const int *ids, int n)
 }
 
 /* Those that are queued. */
-static void update_waiting(run *r)
+static void update_waiting(runtime *r)
 {
     params *p = r->params;
     update(r, p->queue, p->waiting);
@@ -533,7 +533,7 @@ static void update_waiting(run *r)
 
 /* A complete gradient of a row without backing.  If other rows have one, vectors are not queued:
  * the queue then holds gradients to be collected. */
-static void update_soon(run *r, int id)
+static void update_soon(runtime *r, int id)
 {
     params *p = r->params;
     bool waits =
@@ -543,7 +543,7 @@ static void update_soon(run *r, int id)
 }
 
 /* Adds the own range of the gradient to `collected`; frees its space. */
-static void keep_collected(run *r, int id)
+static void keep_collected(runtime *r, int id)
 {
     params *p = r->params;
     param *row = &p->row[id];
@@ -561,7 +561,7 @@ static void keep_collected(run *r, int id)
 }
 
 /* The collection under way has arrived. */
-static void settle(run *r)
+static void settle(runtime *r)
 {
     params *p = r->params;
     if (!p->under_way) return;
@@ -577,7 +577,7 @@ static void settle(run *r)
 }
 
 /* Starts collecting the queued gradients. */
-static void send(run *r)
+static void send(runtime *r)
 {
     params *p = r->params;
     settle(r);
@@ -590,7 +590,7 @@ static void send(run *r)
     if (!p->backing->bucket) settle(r);
 }
 
-static void enqueue(run *r, int id)
+static void enqueue(runtime *r, int id)
 {
     params *p = r->params;
     p->queue[p->waiting++] = id;
@@ -599,7 +599,7 @@ static void enqueue(run *r, int id)
 }
 
 /* The gradient is complete and the weight will not be read again in this micro-batch. */
-static void finish_if_complete(run *r, param *row, int id)
+static void finish_if_complete(runtime *r, param *row, int id)
 {
     params *p = r->params;
     bool last = p->micro == p->micro_batches - 1;
@@ -619,7 +619,7 @@ static void finish_if_complete(run *r, param *row, int id)
         update_soon(r, id);
 }
 
-void params_end_micro(run *r)
+void params_end_micro(runtime *r)
 {
     if (!r->params->backing) {
         update_waiting(r);
@@ -631,18 +631,18 @@ void params_end_micro(run *r)
 
 /* ---- the hooks ---- */
 
-bool grad_wanted(const run *r, int id)
+bool grad_wanted(const runtime *r, int id)
 {
     return id >= 0 && r->params->row[id].trainable;
 }
 
-bool grads_below(const run *r, int id)
+bool grads_below(const runtime *r, int id)
 {
     return r->params->first < id;
 }
 
 /* Begins to fetch them, in memory taken for each. */
-static void fetch_now(run *r, const int *ids, int n)
+static void fetch_now(runtime *r, const int *ids, int n)
 {
     params *p = r->params;
     if (!n) return;
@@ -651,7 +651,7 @@ static void fetch_now(run *r, const int *ids, int n)
         p->row[ids[i]].coming = mark;
 }
 
-static void take_value(run *r, int id)
+static void take_value(runtime *r, int id)
 {
     param *row = &r->params->row[id];
     row->value = arena_take(r->arena, KIND_PARAMETER, r->params->type, row->spec.shape,
@@ -659,7 +659,7 @@ static void take_value(run *r, int id)
 }
 
 /* What the next layers use, where it is not here yet. */
-static void fetch_ahead(run *r)
+static void fetch_ahead(runtime *r)
 {
     enum { SOME = 32 };
     params *p = r->params;
@@ -678,7 +678,7 @@ static void fetch_ahead(run *r)
 }
 
 /* A value is used that may be on its way. */
-static void receive(run *r, int id)
+static void receive(runtime *r, int id)
 {
     params *p = r->params;
     param *row = &p->row[id];
@@ -690,7 +690,7 @@ static void receive(run *r, int id)
     if (order_step(r, id)) fetch_ahead(r);
 }
 
-tensor param_use(run *r, int id)
+tensor param_use(runtime *r, int id)
 {
     params *p = r->params;
     param *row = &p->row[id];
@@ -714,7 +714,7 @@ tensor param_use(run *r, int id)
     return row->value;
 }
 
-void param_done(run *r, int id)
+void param_done(runtime *r, int id)
 {
     param *row = &r->params->row[id];
     if (--row->readers < 0) {
@@ -727,7 +727,7 @@ void param_done(run *r, int id)
     finish_if_complete(r, row, id);
 }
 
-grad grad_begin(run *r, int id)
+grad grad_begin(runtime *r, int id)
 {
     params *p = r->params;
     param *row = &p->row[id];
@@ -744,7 +744,7 @@ grad grad_begin(run *r, int id)
     return g;
 }
 
-void grad_done(run *r, int id)
+void grad_done(runtime *r, int id)
 {
     param *row = &r->params->row[id];
     if (!row->trainable || !r->params->training) return;

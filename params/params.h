@@ -46,7 +46,7 @@ typedef enum { MASTER_F32, MASTER_SPLIT16, MASTER_SPLIT8, MASTER_NONE } master_f
 
 typedef enum { INIT_ZERO, INIT_ONE, INIT_NORMAL, INIT_VALUE, INIT_UNIFORM } init_kind;
 
-typedef struct run run;
+typedef struct runtime runtime;
 
 /* A model's declaration of a parameter. */
 typedef struct {
@@ -117,13 +117,13 @@ typedef struct {
      * (params/sparse_backing.h), which own nothing themselves; other rows are unaffected. 0:
      * none. */
     int pool;
-    void (*expand)(void *own, run *r, int id); /* ? NULL: values are stored complete */
+    void (*expand)(void *own, runtime *r, int id); /* ? NULL: values are stored complete */
     /* ? The halves of expand, the first for several: it returns a mark, the second waits for it. */
-    int64_t (*fetch)(void *own, run *r, const int *ids, int n);
-    void (*arrive)(void *own, run *r, int64_t mark);
-    void (*collect)(void *own, run *r, const int *ids, int n);
-    void (*settle)(void *own, run *r);
-    void (*spread)(void *own, run *r);
+    int64_t (*fetch)(void *own, runtime *r, const int *ids, int n);
+    void (*arrive)(void *own, runtime *r, int64_t mark);
+    void (*collect)(void *own, runtime *r, const int *ids, int n);
+    void (*settle)(void *own, runtime *r);
+    void (*spread)(void *own, runtime *r);
 } param_backing;
 
 typedef struct {
@@ -164,10 +164,10 @@ typedef struct {
     double rate, adapter_rate;
     uint64_t seed;
     tensor start; /* ? (2) i32: the batch's first row, counted over the run */
-} run_dropout;
+} runtime_dropout;
 
-/* The context of a pass over the model. */
-struct run {
+/* What a pass over the model is executed with. */
+struct runtime {
     device *dev;
     arena *arena;
     params *params;
@@ -176,7 +176,7 @@ struct run {
     comm *comm;              /* ? the other ranks */
     struct far_keeps *keeps; /* ? --offload activations (model/far_keeps.h) */
     tensor starts; /* ? (B,T) i32, for packed documents: where each token's document begins */
-    run_dropout dropout;
+    runtime_dropout dropout;
 };
 
 /* Adds a row; returns its id (0, 1, 2 ...), or -1 if out of memory. */
@@ -199,8 +199,8 @@ bool param_name_part(const char *name, int k, char *out, size_t size);
 void params_encode(params *p, code_form form, bool packs);
 /* For filling a coded or offloaded row: begin allocates its value (and master), end encodes it, or
  * writes it to the file. For other rows: their value. */
-tensor param_fill_begin(run *r, int id);
-void param_fill_end(run *r, int id);
+tensor param_fill_begin(runtime *r, int id);
+void param_fill_end(runtime *r, int id);
 
 /* Takes the parameters (and own gradients) from the arena; once while recording and once in the
  * run. */
@@ -222,10 +222,10 @@ void params_back(params *p, const param_backing *backing);
 
 /* A training step: begin, micro-batches 0, 1, ..., then (under own and overlay) the optimizer reads
  * row[i].gradient, then end. */
-void params_begin_step(run *r, int micro_batches);
-void params_begin_micro(run *r, int micro);
-void params_end_micro(run *r); /* the gradients are final */
-void params_end_step(run *r);
+void params_begin_step(runtime *r, int micro_batches);
+void params_begin_micro(runtime *r, int micro);
+void params_end_micro(runtime *r); /* the gradients are final */
+void params_end_step(runtime *r);
 
 /* What this process updates of a parameter: its own range of the value and of the gradient, flat;
  * in full and in shape if it owns everything.  Absent if it owns nothing. */
@@ -253,13 +253,13 @@ bool param_narrow(const params *p, int id);
 /* Whether parameter id wants its gradient, and whether any before it does.  The table is in the
  * order of the forward pass; so in backward a layer passes a gradient on only if that is needed
  * below, and forward keeps only what that requires.  No id (-1) wants nothing. */
-bool grad_wanted(const run *r, int id);
-bool grads_below(const run *r, int id);
+bool grad_wanted(const runtime *r, int id);
+bool grads_below(const runtime *r, int id);
 
 /* ---- the hooks ---- */
-tensor param_use(run *r, int id);
-void param_done(run *r, int id);
-grad grad_begin(run *r, int id); /* .t is absent if this gradient is not wanted */
-void grad_done(run *r, int id);
+tensor param_use(runtime *r, int id);
+void param_done(runtime *r, int id);
+grad grad_begin(runtime *r, int id); /* .t is absent if this gradient is not wanted */
+void grad_done(runtime *r, int id);
 
 #endif

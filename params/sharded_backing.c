@@ -56,21 +56,21 @@ static void take_own(const zero *z, params *p, int rank)
 
 /* The communication stream waits for the work so far; on a device with one stream they are the
  * same. */
-static void leave(run *r)
+static void leave(runtime *r)
 {
     op_fork(r->dev, r->stream, STREAM_COMM);
 }
-static void come_back(run *r)
+static void come_back(runtime *r)
 {
     comm_join(r->comm, r->dev, r->stream);
 }
 
-static void doing(run *r, const char *what)
+static void doing(runtime *r, const char *what)
 {
     r->comm->doing = what;
 }
 
-static void collect(void *own, run *r, const int *ids, int n)
+static void collect(void *own, runtime *r, const int *ids, int n)
 {
     const zero *z = own;
     doing(r, "adding up gradients");
@@ -86,13 +86,13 @@ static void collect(void *own, run *r, const int *ids, int n)
     comm_group(r->comm, r->dev, false);
 }
 
-static void settle(void *own, run *r)
+static void settle(void *own, runtime *r)
 {
     (void)own;
     come_back(r);
 }
 
-static void spread(void *own, run *r)
+static void spread(void *own, runtime *r)
 {
     const zero *z = own;
     doing(r, "gathering parameters");
@@ -106,7 +106,7 @@ static void spread(void *own, run *r)
 }
 
 /* The own part of a value goes where the others' will be. */
-static void lay_own(run *r, const param *row)
+static void lay_own(runtime *r, const param *row)
 {
     if (!row->own || !present(row->value)) return;
     char *first = (char *)row->value.data + (size_t)row->own_first * dtype_size(row->value.type);
@@ -114,7 +114,7 @@ static void lay_own(run *r, const param *row)
        .dst = tensor_of(first, row->value.type, SHAPE(row->own)));
 }
 
-static int64_t send_for(void *own, run *r, const int *ids, int n)
+static int64_t send_for(void *own, runtime *r, const int *ids, int n)
 {
     const zero *z = own;
     doing(r, "gathering parameters");
@@ -129,7 +129,7 @@ static int64_t send_for(void *own, run *r, const int *ids, int n)
 }
 
 /* Marks follow one another: what is waited for once is there. */
-static void arrive(void *own, run *r, int64_t mark)
+static void arrive(void *own, runtime *r, int64_t mark)
 {
     zero *z = own;
     if (mark && mark <= z->arrived) return;
@@ -137,7 +137,7 @@ static void arrive(void *own, run *r, int64_t mark)
     z->arrived = mark;
 }
 
-static void expand(void *own, run *r, int id)
+static void expand(void *own, runtime *r, int id)
 {
     arrive(own, r, send_for(own, r, &id, 1));
 }
@@ -157,7 +157,7 @@ static error *deal(zero *z, params *p, const comm *c, bool full)
     return NULL;
 }
 
-error *zero_open(run *r, int stage, bool full, int64_t bucket, zero **out)
+error *zero_open(runtime *r, int stage, bool full, int64_t bucket, zero **out)
 {
     zero *z;
     TRY(alloc_array(&z, 1, sizeof *z));

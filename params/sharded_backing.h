@@ -30,7 +30,7 @@ typedef struct zero zero;
 /* Shards the table over the ranks of r->comm; full: by whole tensors.  After the model has declared
  * its parameters, before params_place.  bucket: bytes of gradients that are sent together,
  * overlapping the computation; 0: each one on its own, synchronously. */
-error *zero_open(run *r, int stage, bool full, int64_t bucket, zero **out) NODISCARD;
+error *zero_open(runtime *r, int stage, bool full, int64_t bucket, zero **out) NODISCARD;
 void zero_close(zero *z); /* NULL is ignored */
 
 /* Who owns which part of parameter id. */

@@ -45,7 +45,7 @@ static set part(set all, const matrix *m)
 
 /* ---- what the hooks call ---- */
 
-static void expand(void *own, run *r, int id)
+static void expand(void *own, runtime *r, int id)
 {
     const sparse *s = own;
     set of = part(now(s), &s->matrices[s->of[id]]);
@@ -54,7 +54,7 @@ static void expand(void *own, run *r, int id)
 }
 
 /* Accumulates a dense gradient in the pool's. */
-static void collect(void *own, run *r, const int *ids, int n)
+static void collect(void *own, runtime *r, const int *ids, int n)
 {
     const sparse *s = own;
     params *p = r->params;
@@ -70,7 +70,7 @@ static void collect(void *own, run *r, const int *ids, int n)
     }
 }
 
-static void settle_sparse(void *own, run *r)
+static void settle_sparse(void *own, runtime *r)
 {
     (void)own, (void)r;
 }
@@ -130,7 +130,7 @@ static error *build_matrices(sparse *s, params *p, double sparsity)
     return NULL;
 }
 
-error *sparse_open(run *r, double sparsity, uint64_t seed, sparse **out)
+error *sparse_open(runtime *r, double sparsity, uint64_t seed, sparse **out)
 {
     sparse *s;
     TRY(alloc_array(&s, 1, sizeof *s));
@@ -172,7 +172,7 @@ tensor sparse_bits(const sparse *s)
     return s->bits;
 }
 
-void sparse_place(sparse *s, run *r)
+void sparse_place(sparse *s, runtime *r)
 {
     s->bits = arena_keep(r->arena, KIND_PARAMETER, I32, SHAPE(s->groups, SPARSE_WORDS),
                          NAME("nonzeros' bits", 0));
@@ -183,7 +183,7 @@ void sparse_place(sparse *s, run *r)
 
 /* ---- how many ---- */
 
-static int64_t fetch_number(run *r, tensor numbers, int64_t i)
+static int64_t fetch_number(runtime *r, tensor numbers, int64_t i)
 {
     int64_t number = 0;
     op_get(r->dev, r->stream, &number, tensor_part(numbers, i, 1));
@@ -191,18 +191,18 @@ static int64_t fetch_number(run *r, tensor numbers, int64_t i)
     return number;
 }
 
-static int64_t count_of(run *r, set all, const matrix *m)
+static int64_t count_of(runtime *r, set all, const matrix *m)
 {
     return fetch_number(r, all.starts, m->first_group + m->groups) -
            fetch_number(r, all.starts, m->first_group);
 }
 
-int64_t sparse_count(const sparse *s, run *r, int id)
+int64_t sparse_count(const sparse *s, runtime *r, int id)
 {
     return count_of(r, now(s), &s->matrices[s->of[id]]);
 }
 
-static void count_up(sparse *s, run *r)
+static void count_up(sparse *s, runtime *r)
 {
     OP(starts, r->dev, r->stream, .starts = s->starts, .bits = s->bits);
 }
@@ -210,7 +210,7 @@ static void count_up(sparse *s, run *r)
 /* ---- drawing ---- */
 
 /* Draws m->drawn elements of each matrix, from those not in `taken`. */
-static void draw_elements(sparse *s, run *r, set taken, uint32_t event)
+static void draw_elements(sparse *s, runtime *r, set taken, uint32_t event)
 {
     for (int i = 0; i < s->n; i++) {
         const matrix *m = &s->matrices[i];
@@ -222,32 +222,32 @@ static void draw_elements(sparse *s, run *r, set taken, uint32_t event)
     count_up(s, r);
 }
 
-static set take_set(sparse *s, run *r, const char *bits, const char *starts)
+static set take_set(sparse *s, runtime *r, const char *bits, const char *starts)
 {
     return (set){
         arena_take(r->arena, KIND_WORKSPACE, I32, SHAPE(s->groups, SPARSE_WORDS), NAME(bits, 0)),
         arena_take(r->arena, KIND_WORKSPACE, I64, SHAPE(s->groups + 1), NAME(starts, 0))};
 }
 
-static void copy_set(run *r, set to, set from)
+static void copy_set(runtime *r, set to, set from)
 {
     OP(copy, r->dev, r->stream, .dst = to.bits, .src = from.bits);
     OP(copy, r->dev, r->stream, .dst = to.starts, .src = from.starts);
 }
 
-static void drop_set(run *r, set *all)
+static void drop_set(runtime *r, set *all)
 {
     arena_drop(r->arena, &all->bits);
     arena_drop(r->arena, &all->starts);
 }
 
-static tensor take_dense(run *r, const matrix *m, dtype type)
+static tensor take_dense(runtime *r, const matrix *m, dtype type)
 {
     const param_spec *spec = &r->params->row[m->id].spec;
     return arena_take(r->arena, KIND_PARAMETER, type, spec->shape, NAME(spec->name, spec->layer));
 }
 
-error *sparse_initialize(sparse *s, run *r)
+error *sparse_initialize(sparse *s, runtime *r)
 {
     params *p = r->params;
     error *e = NULL;
@@ -278,7 +278,7 @@ error *sparse_initialize(sparse *s, run *r)
 /* ---- pruning ---- */
 
 /* The largest limit below which there are no more than `most` of x. */
-static double find_limit(sparse *s, run *r, tensor x, int64_t most)
+static double find_limit(sparse *s, runtime *r, tensor x, int64_t most)
 {
     uint32_t low = 0, high = 0x7f800000u; /* bits of 0 and of infinity: for positive numbers bits
                                            * are ordered as values */
@@ -327,7 +327,7 @@ static void deal(sparse *s)
 }
 
 /* Moves matrix m's part of t from its place in one set to that in another. */
-static void move_matrix(run *r, const matrix *m, tensor t, set from, set to)
+static void move_matrix(runtime *r, const matrix *m, tensor t, set from, set to)
 {
     tensor dense = take_dense(r, m, t.type);
     OP(expand, r->dev, r->stream, .out = dense, .values = t, .bits = part(from, m).bits,
@@ -339,7 +339,7 @@ static void move_matrix(run *r, const matrix *m, tensor t, set from, set to)
 
 /* Rearranges t in place.  What stays moves to the front, from the first matrix on, then to its new
  * place, from the last matrix on: nothing is overwritten before it is read. */
-static void move(const sparse *s, run *r, tensor t, set old, set remaining)
+static void move(const sparse *s, runtime *r, tensor t, set old, set remaining)
 {
     for (int i = 0; i < s->n; i++)
         move_matrix(r, &s->matrices[i], t, old, remaining);
@@ -348,7 +348,7 @@ static void move(const sparse *s, run *r, tensor t, set old, set remaining)
 }
 
 /* Reduces s's set to what stays. */
-static void prune(sparse *s, run *r, set old, double fraction)
+static void prune(sparse *s, runtime *r, set old, double fraction)
 {
     tensor values = r->params->row[s->backing.pool].value;
     int64_t most = (int64_t)(fraction * (double)s->total), zeros = 0;
@@ -364,7 +364,8 @@ static void prune(sparse *s, run *r, set old, double fraction)
         s->matrices[i].left = count_of(r, now(s), &s->matrices[i]);
 }
 
-error *sparse_renew(sparse *s, run *r, double fraction, int64_t step, const tensor *tensors, int n)
+error *sparse_renew(sparse *s, runtime *r, double fraction, int64_t step, const tensor *tensors,
+                    int n)
 {
     arena_begin(r->arena, "renew non-zeros");
     set old = take_set(s, r, "nonzeros' old bits", "nonzeros' old starts"),
@@ -382,7 +383,7 @@ error *sparse_renew(sparse *s, run *r, double fraction, int64_t step, const tens
     return device_status(r->dev);
 }
 
-error *sparse_adopt(sparse *s, run *r)
+error *sparse_adopt(sparse *s, runtime *r)
 {
     count_up(s, r);
     int64_t has = fetch_number(r, s->starts, s->groups);

@@ -51,7 +51,7 @@ typedef struct sparse sparse;
 
 /* Puts the table's matrices into a pool, a row at the end of the table; before the optimizer is
  * created and before params_place.  0 < sparsity < 1.  User error if there are none. */
-error *sparse_open(run *r, double sparsity, uint64_t seed, sparse **out) NODISCARD;
+error *sparse_open(runtime *r, double sparsity, uint64_t seed, sparse **out) NODISCARD;
 void sparse_close(sparse *s); /* NULL is ignored */
 
 /* The row of the pool, and how many elements its matrices have. */
@@ -60,22 +60,22 @@ int64_t sparse_elements(const sparse *s);
 /* (G,32) i32, of all matrices; for checkpoints. */
 tensor sparse_bits(const sparse *s);
 /* Number of non-zeros of parameter id; read from the device. */
-int64_t sparse_count(const sparse *s, run *r, int id);
+int64_t sparse_count(const sparse *s, runtime *r, int id);
 
 /* Takes bits and starts from the arena; once while recording and once in the run. */
-void sparse_place(sparse *s, run *r);
+void sparse_place(sparse *s, runtime *r);
 
 /* Random positions; the values are those that the dense matrix would have.  Programs of the arena;
  * over the null device it records. */
-error *sparse_initialize(sparse *s, run *r) NODISCARD;
+error *sparse_initialize(sparse *s, runtime *r) NODISCARD;
 
 /* Moves `fraction` of the non-zeros (or as many as there are zeros) to new positions.  tensors: all
  * that have an element for each of the pool's.  A program of the arena; over the null device it
  * records. */
-error *sparse_renew(sparse *s, run *r, double fraction, int64_t step, const tensor *tensors,
+error *sparse_renew(sparse *s, runtime *r, double fraction, int64_t step, const tensor *tensors,
                     int n) NODISCARD;
 
 /* After the bits were set from elsewhere.  User error if they do not match this pool. */
-error *sparse_adopt(sparse *s, run *r) NODISCARD;
+error *sparse_adopt(sparse *s, runtime *r) NODISCARD;
 
 #endif

@@ -14,7 +14,7 @@ bool params_ordered(const params *p)
     return p->values_far || (p->ahead && p->backing && p->backing->fetch);
 }
 
-void pass_begin(run *r, use_order *o)
+void pass_begin(runtime *r, use_order *o)
 {
     params *p = r->params;
     p->order = params_ordered(p) ? o : NULL;
@@ -22,13 +22,13 @@ void pass_begin(run *r, use_order *o)
     if (!o->noted) o->n = 0;
 }
 
-void pass_end(run *r)
+void pass_end(runtime *r)
 {
     r->params->order = NULL;
 }
 
 /* Appends to the order that is noted. */
-static void note_use(run *r, use_order *o, int id)
+static void note_use(runtime *r, use_order *o, int id)
 {
     if (o->n == o->room) {
         int room = o->room ? 2 * o->room : 64;
@@ -43,7 +43,7 @@ static void note_use(run *r, use_order *o, int id)
     o->id[o->n++] = id;
 }
 
-bool order_step(run *r, int id)
+bool order_step(runtime *r, int id)
 {
     use_order *o = r->params->order;
     if (o && !o->noted) note_use(r, o, id);

@@ -33,11 +33,11 @@ void use_order_free(use_order *o);
 bool params_ordered(const params *p);
 
 /* A pass begins (the next micro-batch's, too) and ends; nothing where all values are here. */
-void pass_begin(run *r, use_order *o);
-void pass_end(run *r);
+void pass_begin(runtime *r, use_order *o);
+void pass_end(runtime *r);
 
 /* A value is used; true: what comes next is known. */
-bool order_step(run *r, int id);
+bool order_step(runtime *r, int id);
 /* Will the pass use it again, within what it has asked for? */
 bool order_keeps(const params *p, int id);
 

@@ -80,7 +80,7 @@ static tensor take_room(gather *g, int id, dtype type, shape s)
 }
 
 /* What is far of a state to where it belongs. */
-static void bring_far(run *r, far_block away, void *to)
+static void bring_far(runtime *r, far_block away, void *to)
 {
     offload_wait(r, far_read(r->params->far, away, 0, away.count, to));
 }
@@ -88,7 +88,7 @@ static void bring_far(run *r, far_block away, void *to)
 static tensor gather_state(gather *g, int64_t i)
 {
     const run_tensors *t = &g->of;
-    run *r = t->r;
+    runtime *r = t->r;
     int which, id = state_at(g, i, &which);
     const param *row = &r->params->row[id];
     tensor part, full;
@@ -114,7 +114,7 @@ static tensor gather_state(gather *g, int64_t i)
 /* The state that was opened is done with. */
 static void close_state(gather *g)
 {
-    run *r = g->of.r;
+    runtime *r = g->of.r;
     if (g->what == FILL_STATES && g->taken && present(g->full))
         offload_wait(r, far_write(r->params->far, g->away, 0, g->away.count, g->full.data));
     if (g->taken) arena_drop(r->arena, &g->full);
@@ -133,7 +133,7 @@ static tensor open_next(void *context, int64_t i)
 {
     gather *g = context;
     static const char *const programs[] = {"gather parameters", "gather states", "fill states"};
-    run *r = g->of.r;
+    runtime *r = g->of.r;
     if (!g->begun) arena_begin(r->arena, programs[g->what]);
     g->begun = g->open = true;
     g->full = g->what == GATHER_PARAMETERS ? param_use(r, parameter_at(r->params, i))
@@ -180,7 +180,7 @@ static tensor open_parameter(void *context, int64_t i)
 static void close_parameter(void *context)
 {
     parameter_fill *f = context;
-    run *r = f->r;
+    runtime *r = f->r;
     if (is_far(r->params->row[f->id].far_master) && !arena_recording(r->arena)) {
         error *e = param_adopt(r->params, r->dev, f->id);
         if (e) device_fail(r->dev, e);
@@ -188,7 +188,7 @@ static void close_parameter(void *context)
     param_fill_end(r, f->id);
 }
 
-tensor_source parameter_fill_begin(parameter_fill *f, run *r)
+tensor_source parameter_fill_begin(parameter_fill *f, runtime *r)
 {
     *f = (parameter_fill){r, 0};
     arena_begin(r->arena, "load");

@@ -45,11 +45,11 @@ void gather_finish(gather *g);
 /* Coded or offloaded parameters to be filled with the values of a model, in the order of the table
  * (param_fill_begin): begin, every one opened and closed, end.  Masters then say the same. */
 typedef struct {
-    run *r;
+    runtime *r;
     int id;
 } parameter_fill;
 
-tensor_source parameter_fill_begin(parameter_fill *f, run *r);
+tensor_source parameter_fill_begin(parameter_fill *f, runtime *r);
 void parameter_fill_end(parameter_fill *f);
 
 #endif

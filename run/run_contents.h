@@ -20,7 +20,7 @@
 #include "params/sparse_backing.h"
 
 typedef struct {
-    run *r; /* device, arena, parameter table and ranks */
+    runtime *r; /* device, arena, parameter table and ranks */
     optimizer *optimizer;
     zero *zero;     /* ? sharding over ranks */
     sparse *sparse; /* ? non-zeros of the matrices */

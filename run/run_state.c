@@ -637,7 +637,7 @@ static error *write_checkpoint(checkpoints *all, checkpoint_writing *w)
 
 error *run_model_write(const char *directory, const run_contents *c, const tensor_source *from)
 {
-    const run *r = c->tensors.r;
+    const runtime *r = c->tensors.r;
     if (c->adapted) return adapter_write(directory, &c->adapters, r->params, r->dev, from);
     return weights_write(directory, c->model, r->params, r->dev, from);
 }

@@ -108,7 +108,7 @@ void image_bed_open(image_bed *b, const training_policy *how, device *dev, dtype
     b->p = (params){.type = type, .policy = GRADS_OWN};
     must(arena_create(&block_kinds, &b->arena));
     arena_attach(b->arena, &null);
-    b->r = (run){.dev = &null, .arena = b->arena, .params = &b->p};
+    b->r = (runtime){.dev = &null, .arena = b->arena, .params = &b->p};
     must(b->kind->create(&b->config, how, &b->p, &b->m));
     place(b);
     image_bed_train(b);

@@ -77,7 +77,7 @@ void open_model(bench_model *b, const model_config *c, const training_policy *ho
     b->p.policy = GRADS_OWN;
     must(arena_create(&block_kinds, &b->arena));
     arena_attach(b->arena, &null);
-    b->r = (run){.dev = &null, .arena = b->arena, .params = &b->p};
+    b->r = (runtime){.dev = &null, .arena = b->arena, .params = &b->p};
     must(gpt_kind.create(c, how, &b->p, &b->m));
     for (int i = 0; i < b->p.n; i++)
         b->p.row[i].trainable = param_saved(&b->p, i);
@@ -150,7 +150,7 @@ void open_decoding(decoding *d, const model_config *c, const training_policy *ho
     b->p.type = F64;
     must(arena_create(&block_kinds, &b->arena));
     arena_attach(b->arena, &null);
-    b->r = (run){.dev = &null, .arena = b->arena, .params = &b->p};
+    b->r = (runtime){.dev = &null, .arena = b->arena, .params = &b->p};
     must(gpt_kind.create(c, how, &b->p, &b->m));
     place_decoding(d);
     begin_decoding(d);

@@ -16,7 +16,7 @@ typedef struct {
     device *dev;
     arena *arena;
     params p;
-    run r;
+    runtime r;
     model *m;
     batch in;
     tensor loss;

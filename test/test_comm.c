@@ -75,7 +75,7 @@ static int64_t size_of(int id)
 static void deal(int ranks, int rank, int stage, bool full, params *p, zero **z)
 {
     comm c = comm_planned(ranks, 0);
-    run r = {.params = p, .comm = &c};
+    runtime r = {.params = p, .comm = &c};
     c.rank = rank;
     *p = (params){.type = F32};
     for (int i = 0; i < TENSORS; i++)

@@ -41,7 +41,7 @@ typedef struct {
     device null, dev;
     arena *a;
     params p;
-    run r;
+    runtime r;
     optimizer *o;
 } engine;
 
@@ -83,7 +83,7 @@ static void open_engine(engine *e, const char *name, bool fused, grad_policy pol
         assert_int_equal(params_add(&e->p, tensors[i]), i);
     must(arena_create(&block_kinds, &e->a));
     arena_attach(e->a, &e->null);
-    e->r = (run){.dev = &e->null, .arena = e->a, .params = &e->p};
+    e->r = (runtime){.dev = &e->null, .arena = e->a, .params = &e->p};
     must(optimizer_create(&config, &e->r, &e->o));
     place(e);
     one_step(e, 1);
@@ -195,7 +195,7 @@ static void test_orthogonal(void **state)
         must(cpu_device(2, &dev));
         must(arena_create(&block_kinds, &a));
         arena_attach(a, &null);
-        run r = {.dev = &null, .arena = a, .params = &p};
+        runtime r = {.dev = &null, .arena = a, .params = &p};
         tensor x = {0};
         for (int pass = 0; pass < 2; pass++) {
             shape s = tall ? SHAPE(C, R) : SHAPE(R, C);

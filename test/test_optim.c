@@ -81,7 +81,7 @@ typedef struct {
     device null, dev;
     arena *a;
     params p;
-    run r;
+    runtime r;
     optimizer *o;
     uint32_t micro_batches, fails_in; /* in that one and later ones the loss is not finite */
     bool same;                        /* the micro-batches' gradients are */
@@ -151,7 +151,7 @@ static void open_engine(engine *e, const rule_case *c, bool fused, grad_policy p
                          i);
     must(arena_create(&block_kinds, &e->a));
     arena_attach(e->a, &e->null);
-    e->r = (run){.dev = &e->null, .arena = e->a, .params = &e->p};
+    e->r = (runtime){.dev = &e->null, .arena = e->a, .params = &e->p};
     must(optimizer_create(&config, &e->r, &e->o));
     place(e);
     one_step(e, 1);

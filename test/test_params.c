@@ -31,7 +31,7 @@ typedef struct {
     device null, host;
     host_memory memory;
     params p;
-    run r;
+    runtime r;
     char words[400];
     int micro_batches, micro; /* of the step under way */
 } bed;
@@ -118,7 +118,7 @@ static void open_bed(bed *b, grad_policy policy)
     b->null = device_null();
     b->host = host_device(&b->memory);
     b->p = (params){.type = F32, .policy = policy, .complete = updated, .context = b};
-    b->r = (run){.dev = &b->null, .params = &b->p};
+    b->r = (runtime){.dev = &b->null, .params = &b->p};
     must(arena_create(&block_kinds, &b->r.arena));
     arena_attach(b->r.arena, &b->null);
     for (int i = 0; i < ROWS; i++)

@@ -562,12 +562,12 @@ static error *assemble(trainer *t)
     t->params.together = kind->costly_launch;
     TRY(arena_create(&block_kinds, &t->arena));
     arena_attach(t->arena, &t->null);
-    t->r = (run){.dev = &t->null,
-                 .arena = t->arena,
-                 .params = &t->params,
-                 .stream = STREAM_COMPUTE,
-                 .phases = &t->phases,
-                 .comm = o->comm};
+    t->r = (runtime){.dev = &t->null,
+                     .arena = t->arena,
+                     .params = &t->params,
+                     .stream = STREAM_COMPUTE,
+                     .phases = &t->phases,
+                     .comm = o->comm};
     TRY(t->kind->create(&o->model, &how, &t->params, &t->model));
     TRY(options_refuse(o));
     TRY(refuse_narrow(t));

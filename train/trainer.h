@@ -31,7 +31,7 @@ typedef struct {
     work_count work;    /* of a training step, counted while it was recorded */
     arena *arena;
     params params;
-    run r;
+    runtime r;
     phase_clock phases; /* of the current step */
     model *model;
     double data_seconds; /* of the step so far */
