@@ -159,11 +159,13 @@ error *image_card_write(const char *directory, const image_card *card)
     return e || !card->n_names ? e : write_names(directory, card);
 }
 
+/* Pillow's numbers, in transformers' `resample`. */
+enum { PIL_BILINEAR = 2, PIL_BICUBIC = 3 };
+
 /* transformers' way to our pixels: the shorter side to where a part of it is the size, then the
  * middle. */
 static bool add_processor(cJSON *json, const image_card *card)
 {
-    enum { PIL_BILINEAR = 2, PIL_BICUBIC = 3 };
     const model_config *c = &card->model;
     int channels = (int)c->channels;
     double part = card->crop_part > 0 ? card->crop_part : 1;
@@ -287,7 +289,32 @@ static error *read_config(const char *path, const cJSON *json, bool *found, imag
     return NULL;
 }
 
-/* Hugging Face's preprocessing file: image_mean, image_std. */
+static double number_at(const cJSON *object, const char *name)
+{
+    const cJSON *item = cJSON_IsNumber(object) ? object : member(object, name);
+    return cJSON_IsNumber(item) && item->valuedouble >= 1 ? item->valuedouble : 0;
+}
+
+/* The part that a crop from the middle leaves, as transformers' image processors know it;
+ * 0: nothing is cut off.  ConvNeXt's has crop_pct and does without from 384 pixels on; the
+ * others scale the shorter side to one size and cut out another. */
+static double crop_of(const cJSON *json)
+{
+    enum { WHOLE_FROM = 384 };
+    const cJSON *size = member(json, "size"), *fraction = member(json, "crop_pct");
+    double shorter = number_at(size, "shortest_edge"),
+           cut = number_at(member(json, "crop_size"), "height");
+    if (cJSON_IsNumber(fraction)) {
+        double f = fraction->valuedouble;
+        return shorter > 0 && shorter < WHOLE_FROM && f > 0 && f <= 1 ? f : 0;
+    }
+    if (!cJSON_IsTrue(member(json, "do_center_crop")) || !(cut > 0 && shorter >= cut)) return 0;
+    double part = cut / shorter;
+    /* floor(cut / part) is to be the shorter side again (data/images/resize.c) */
+    return floor(cut / part) < shorter ? nextafter(part, 0) : part;
+}
+
+/* Hugging Face's preprocessing file. */
 static error *read_processor(const char *directory, image_card *card)
 {
     char path[PATH_LENGTH];
@@ -297,6 +324,10 @@ static error *read_processor(const char *directory, image_card *card)
     TRY(json_read(path, MOST_CONFIG, &json));
     read_three(member(json, "image_mean"), card->mean);
     read_three(member(json, "image_std"), card->std);
+    double part = crop_of(json);
+    const cJSON *kernel = member(json, "resample");
+    if (part > 0) card->crop_part = part;
+    if (cJSON_IsNumber(kernel)) card->bicubic = kernel->valuedouble == PIL_BICUBIC;
     cJSON_Delete(json);
     return NULL;
 }

@@ -5,7 +5,7 @@
  *                   (AutoModelForImageClassification, through timm) load; our own fields are under
  *                   "regrad".  Also read: Hugging Face's for a ViT and a ConvNeXt (model/hf/)
  *   classes.txt     the names, one per line, for scripts
- *   preprocessor_config.json     read: Hugging Face's mean and standard deviation
+ *   preprocessor_config.json     read: Hugging Face's mean, standard deviation, kernel and crop
  *
  * or, for transformers itself, the last one and its own form of the first (image_card_write_hf).
  */

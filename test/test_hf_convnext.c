@@ -5,6 +5,7 @@
 #include "test/scratch.h"
 #include "test/golden.h"
 
+#include "data/images/resize.h"
 #include "io/image_card.h"
 #include "test/hf_files.h"
 #include "test/shell.h"
@@ -184,8 +185,71 @@ static void test_exported(void **state)
     assert_non_null(strstr(text, "ConvNextForImageClassification"));
     assert_non_null(strstr(text, "bfloat16"));
     free(text);
+    text = (char *)file_read("exported/README.md", &n);
+    text[n] = 0;
+    assert_non_null(strstr(text, "pipeline_tag: image-classification\n"));
+    assert_non_null(strstr(text, "of type `convnext`: "));
+    assert_non_null(strstr(text, " parameters in bfloat16, 5 classes, "));
+    free(text);
     shell_refuses("env export --vocab x hf other", "--vocab: hf is a model of images");
     shell("env export exported other && cmp exported/model.safetensors other/model.safetensors");
+    assert_int_equal(unlink("hf/preprocessor_config.json"), 0);
+}
+
+/* What transformers' image processors do before the normalization: the kernel of the scaling, and
+ * the part that the crop leaves. */
+static void test_processor_is_followed(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *says;
+        double part;
+        int64_t scaled; /* the shorter side of a picture for 224 pixels; 0: as part says */
+        bool bicubic;
+    } cases[] = {
+        {"\"crop_pct\": 0.875, \"resample\": 3, \"size\": {\"shortest_edge\": 224}", 0.875, 256,
+         true},
+        {"\"crop_pct\": 0.875, \"resample\": 2, \"size\": 224", 0.875, 256, false},
+        {"\"crop_pct\": 0.95, \"resample\": 3, \"size\": {\"shortest_edge\": 384}", 0, 0, true},
+        {"\"do_center_crop\": true, \"crop_size\": {\"height\": 224, \"width\": 224}, \"size\": "
+         "{\"shortest_edge\": 249}",
+         224 / 249.0, 249, false},
+        {"\"do_center_crop\": false, \"crop_size\": {\"height\": 224, \"width\": 224}, \"size\": "
+         "{\"shortest_edge\": 256}",
+         0, 0, false},
+        {"\"do_center_crop\": true, \"crop_size\": {\"height\": 256}, \"size\": "
+         "{\"shortest_edge\": 224}",
+         0, 0, false},
+        {"\"size\": {\"height\": 224, \"width\": 224}, \"resample\": 3", 0, 0, true},
+        {"\"crop_pct\": -1, \"resample\": \"3\", \"size\": {\"shortest_edge\": 224}", 0, 0, false}};
+    char text[400];
+    write_config("");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        image_card card = {0};
+        bool found;
+        snprintf(text, sizeof text, "{%s}", cases[i].says);
+        file_write("hf/preprocessor_config.json", text, strlen(text));
+        must(image_card_read("hf", &found, &card));
+        assert_true(card.bicubic == cases[i].bicubic);
+        assert_true(fabs(card.crop_part - cases[i].part) < 1e-15);
+        if (cases[i].scaled)
+            assert_int_equal(window_covering(500, 400, 224, 224, card.crop_part).columns,
+                             cases[i].scaled);
+        image_card_free(&card);
+    }
+    /* every size comes back from what is written */
+    for (int shorter = 224; shorter < 1000; shorter++) {
+        image_card card = {0};
+        bool found;
+        snprintf(text, sizeof text,
+                 "{\"do_center_crop\": true, \"crop_size\": {\"height\": 224}, \"size\": "
+                 "{\"shortest_edge\": %d}}",
+                 shorter);
+        file_write("hf/preprocessor_config.json", text, strlen(text));
+        must(image_card_read("hf", &found, &card));
+        assert_int_equal(window_covering(1200, 1200, 224, 224, card.crop_part).rows, shorter);
+        image_card_free(&card);
+    }
     assert_int_equal(unlink("hf/preprocessor_config.json"), 0);
 }
 
@@ -228,9 +292,9 @@ static int enter(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fields), cmocka_unit_test(test_written),
-        cmocka_unit_test(test_exported), cmocka_unit_test(test_not_exported),
-        cmocka_unit_test(test_refusals)};
+        cmocka_unit_test(test_fields),       cmocka_unit_test(test_written),
+        cmocka_unit_test(test_exported),     cmocka_unit_test(test_processor_is_followed),
+        cmocka_unit_test(test_not_exported), cmocka_unit_test(test_refusals)};
     must(golden_open("test/golden/hf_convnext.txt", &g));
     int failed = cmocka_run_group_tests(tests, enter, scratch_leave);
     golden_free(g);

@@ -67,8 +67,14 @@ error *floats_of(const arguments *a, file_floats source, file_floats *out) NODIS
  * OUT.  None of the n files was there before; made: nor was the directory. */
 void remove_written(const char *directory, const char *const *files, int n, bool made);
 
-/* OUT/README.md: a model card.  type: transformers' word for the floats of the weights. */
-error *card_write(const arguments *a, const weights *w, const char *type,
-                  int64_t parameters) NODISCARD;
+/* What a model card says that is not in the files around the source. */
+typedef struct {
+    const char *task;     /* the Hub's pipeline_tag */
+    const char *loss_per; /* losses are nats per this */
+    const char *sizes;    /* a sentence */
+} card_subject;
+
+/* OUT/README.md: a model card.  source: the directory of the model, or of its base with --merge. */
+error *card_write(const arguments *a, const char *source, const card_subject *s) NODISCARD;
 
 #endif

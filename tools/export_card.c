@@ -11,7 +11,6 @@
 #include "tools/export.h"
 
 #include "base/shown.h"
-#include "model/hf/hf.h"
 #include "run/model_card.h"
 
 #include <libgen.h>
@@ -30,9 +29,8 @@ static void warn_of_part(error *e)
 }
 
 /* What cannot be read is left out, with a warning. */
-static void card_read(const arguments *a, const weights *w, card *c)
+static void card_read(const arguments *a, const char *source, card *c)
 {
-    const char *source = weights_directory(w);
     model_card *k = &c->known;
     warn_of_part(card_read_run(a->merge ? a->merge : source, k));
     c->base = a->merge ? source
@@ -49,9 +47,9 @@ static void card_read(const arguments *a, const weights *w, card *c)
 
 /* ---- writing ---- */
 
-static void put_head(FILE *to, const model_card *c)
+static void put_head(FILE *to, const char *task, const model_card *c)
 {
-    fputs("---\nlibrary_name: transformers\npipeline_tag: text-generation\n", to);
+    fprintf(to, "---\nlibrary_name: transformers\npipeline_tag: %s\n", task);
     if (*c->base_model) fprintf(to, "base_model: \"%s\"\n", c->base_model);
     for (int i = 0; i < CARD_LICENSE; i++)
         if (*c->license[i]) fprintf(to, "%s: \"%s\"\n", card_license_fields[i], c->license[i]);
@@ -66,19 +64,11 @@ static void put_name(FILE *to, const char *path)
     fputs(text_shown(basename(copy), shown, sizeof shown), to);
 }
 
-static void put_sizes(FILE *to, const arguments *a, const model_config *m, const char *type,
-                      int64_t parameters)
+static void put_sizes(FILE *to, const arguments *a, const char *sizes)
 {
     fputs("# ", to);
     put_name(to, a->out);
-    fprintf(
-        to,
-        "\n\nA causal language model of type `%s`: %lld parameters in %s, %lld layers, width %lld, "
-        "%lld heads (%lld of keys and values), a vocabulary of %lld tokens, a context of %lld.  "
-        "Exported with Regrad %s.\n",
-        hf_type(m), (long long)parameters, type, (long long)m->layers, (long long)m->width,
-        (long long)m->heads, (long long)m->kv_heads, (long long)m->vocab, (long long)m->context,
-        REGRAD_VERSION);
+    fprintf(to, "\n\n%s  Exported with Regrad %s.\n", sizes, REGRAD_VERSION);
 }
 
 static void put_base(FILE *to, const arguments *a, const card *c)
@@ -101,45 +91,26 @@ static void put_cell(FILE *to, const char *text)
 }
 
 /* The options that say how a model came to be; others say where and how fast. */
+/* clang-format off */
+static const char *const made_by[] = {
+    "steps", "batch", "accum", "ranks", "seq", "epochs", "optim", "lr", "schedule", "warmup",
+    "final-lr-fraction", "beta1", "beta2", "eps", "weight-decay", "grad-clip", "dtype", "lora",
+    "lora-alpha", "lora-on", "lora-dropout", "base", "dropout", "z-loss", "label-smoothing",
+    "drop-path", "mixup", "cutmix", "rand-augment", "ema", "freeze", "train-only", "sparsity",
+    "seed"};
+/* clang-format on */
+
 static void put_options(FILE *to, const model_card *c)
 {
-    static const char *const names[] = {"steps",
-                                        "batch",
-                                        "accum",
-                                        "ranks",
-                                        "seq",
-                                        "epochs",
-                                        "optim",
-                                        "lr",
-                                        "schedule",
-                                        "warmup",
-                                        "final-lr-fraction",
-                                        "beta1",
-                                        "beta2",
-                                        "eps",
-                                        "weight-decay",
-                                        "grad-clip",
-                                        "dtype",
-                                        "lora",
-                                        "lora-alpha",
-                                        "lora-on",
-                                        "lora-dropout",
-                                        "base",
-                                        "dropout",
-                                        "z-loss",
-                                        "freeze",
-                                        "train-only",
-                                        "sparsity",
-                                        "seed"};
     if (!c->options) return;
     fputs("\n## Training\n\n| option | value |\n|---|---|\n", to);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const cJSON *item = cJSON_GetObjectItemCaseSensitive(c->options, names[i]), *one;
+    for (size_t i = 0; i < sizeof made_by / sizeof *made_by; i++) {
+        const cJSON *item = cJSON_GetObjectItemCaseSensitive(c->options, made_by[i]), *one;
         bool none = !item || cJSON_IsNull(item) || cJSON_IsFalse(item) ||
                     (cJSON_IsNumber(item) && item->valuedouble == 0) ||
                     (cJSON_IsArray(item) && !item->child);
         if (none) continue;
-        fprintf(to, "| %s |", names[i]);
+        fprintf(to, "| %s |", made_by[i]);
         if (cJSON_IsNumber(item)) fprintf(to, " %.9g", item->valuedouble);
         if (cJSON_IsString(item)) fputc(' ', to), put_cell(to, item->valuestring);
         for (one = item->child; one; one = one->next) {
@@ -175,12 +146,11 @@ static void put_data(FILE *to, const model_card *c)
     }
 }
 
-static void put_losses(FILE *to, const card_losses *l)
+static void put_losses(FILE *to, const char *loss_per, const card_losses *l)
 {
     if (!l->steps && !l->best_step) return;
-    fputs(
-        "\n## Losses\n\nNats per token, from the run's log.\n\n| | loss | step |\n|---|---|---|\n",
-        to);
+    fprintf(to, "\n## Losses\n\nNats per %s, from the run's log.\n\n", loss_per);
+    fputs("| | loss | step |\n|---|---|---|\n", to);
     if (l->steps) {
         fprintf(to, "| training, first | %.4f | %lld |\n", l->first, (long long)l->first_step);
         fprintf(to, "| training, last | %.4f | %lld |\n", l->last, (long long)l->steps);
@@ -201,19 +171,18 @@ static void put_license(FILE *to, const arguments *a, const model_card *c)
                            : "as the card of the model that this was made of says");
 }
 
-static error *put_card(const arguments *a, const weights *w, const char *type, int64_t parameters,
-                       const card *c)
+static error *put_card(const arguments *a, const card_subject *s, const card *c)
 {
     char path[PATH_LENGTH];
     memory_stream m;
     TRY(path_join(path, a->out, "README.md"));
     TRY(memory_stream_open(&m, "README.md"));
-    put_head(m.to, &c->known);
-    put_sizes(m.to, a, weights_model(w), type, parameters);
+    put_head(m.to, s->task, &c->known);
+    put_sizes(m.to, a, s->sizes);
     put_base(m.to, a, c);
     put_options(m.to, &c->known);
     put_data(m.to, &c->known);
-    put_losses(m.to, &c->known.losses);
+    put_losses(m.to, s->loss_per, &c->known.losses);
     put_license(m.to, a, &c->known);
     TRY(memory_stream_close(&m));
     error *e = file_write_all(path, m.text, m.n);
@@ -221,11 +190,11 @@ static error *put_card(const arguments *a, const weights *w, const char *type, i
     return e;
 }
 
-error *card_write(const arguments *a, const weights *w, const char *type, int64_t parameters)
+error *card_write(const arguments *a, const char *source, const card_subject *s)
 {
     card c = {0};
-    card_read(a, w, &c);
-    error *e = put_card(a, w, type, parameters, &c);
+    card_read(a, source, &c);
+    error *e = put_card(a, s, &c);
     card_free(&c.known);
     return e;
 }

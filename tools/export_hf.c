@@ -165,6 +165,22 @@ void remove_written(const char *directory, const char *const *files, int n, bool
     if (made) rmdir(directory);
 }
 
+static error *write_readme(const arguments *a, const weights *w, const char *type,
+                           int64_t parameters)
+{
+    char sizes[400];
+    const model_config *m = weights_model(w);
+    snprintf(
+        sizes, sizeof sizes,
+        "A causal language model of type `%s`: %lld parameters in %s, %lld layers, width %lld, "
+        "%lld heads (%lld of keys and values), a vocabulary of %lld tokens, a context of %lld.",
+        hf_type(m), (long long)parameters, type, (long long)m->layers, (long long)m->width,
+        (long long)m->heads, (long long)m->kv_heads, (long long)m->vocab, (long long)m->context);
+    return card_write(
+        a, weights_directory(w),
+        &(card_subject){.task = "text-generation", .loss_per = "token", .sizes = sizes});
+}
+
 static error *write_hf(const arguments *a, const weights *w, const bpe *vocab, file_floats floats,
                        holder *h)
 {
@@ -175,7 +191,7 @@ static error *write_hf(const arguments *a, const weights *w, const bpe *vocab, f
     TRY(find_tokens(a, w, vocab, &c));
     TRY(write_tokenizer(a, w, vocab, &files));
     TRY(write_generation(a, w, &c));
-    TRY(card_write(a, w, weights_floats_name(floats), params_count(&h->params)));
+    TRY(write_readme(a, w, weights_floats_name(floats), params_count(&h->params)));
     TRY(weights_write_as(a->out, &c, &h->params, floats, &h->dev));
     printf("wrote %s: config.json, model.safetensors (%lld parameters), README.md, %d files of the "
            "tokenizer%s\n",

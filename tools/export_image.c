@@ -4,6 +4,7 @@
  *                                the classes' names
  *     model.safetensors          with transformers' names; a run has timm's
  *     preprocessor_config.json   how pixels are scaled, if the source says so
+ *     README.md                  a model card (export_card.c)
  *
  * The values pass through the same table as everywhere (model/vit.c, model/convnext.c), so what
  * --load of train_vit takes is what can be exported.
@@ -17,18 +18,15 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FILES = 3 };
+enum { FILES = 4 };
 static const char *const files_of_image[FILES] = {"config.json", "model.safetensors",
-                                                  "preprocessor_config.json"};
+                                                  "preprocessor_config.json", "README.md"};
 
 /* What only a model of text has. */
 static error *check_words(const arguments *a)
 {
-    const char *const given[][2] = {{a->vocab, "--vocab"},
-                                    {a->merge, "--merge"},
-                                    {a->license, "--license"},
-                                    {a->base_model, "--base-model"},
-                                    {a->fast ? "" : NULL, "--fast-tokenizer"}};
+    const char *const given[][2] = {
+        {a->vocab, "--vocab"}, {a->merge, "--merge"}, {a->fast ? "" : NULL, "--fast-tokenizer"}};
     for (size_t i = 0; i < sizeof given / sizeof *given; i++)
         if (given[i][0])
             return user_error("%s: %s is a model of images, for which there is no such thing",
@@ -56,16 +54,39 @@ static error *read_values(const arguments *a, const model_config *c, bool widen,
     return user_error("%s has no head for %lld classes", a->from, (long long)c->vocab);
 }
 
+static error *write_readme(const arguments *a, const image_card *card, const char *type,
+                           int64_t parameters)
+{
+    char path[PATH_LENGTH], sizes[300];
+    const model_config *c = &card->model;
+    bool within;
+    TRY(is_directory(a->from, &within));
+    if (within)
+        snprintf(path, sizeof path, "%s", a->from);
+    else
+        TRY(path_parent(path, a->from));
+    snprintf(
+        sizes, sizeof sizes,
+        "A model of images of type `%s`: %lld parameters in %s, %lld classes, images of %lld x "
+        "%lld pixels in %lld channels.",
+        c->stage[0] ? "convnext" : "vit", (long long)parameters, type, (long long)c->vocab,
+        (long long)c->image_height, (long long)c->image_width, (long long)c->channels);
+    return card_write(
+        a, path,
+        &(card_subject){.task = "image-classification", .loss_per = "image", .sizes = sizes});
+}
+
 static error *write_files(const arguments *a, const image_card *card, const params *p,
                           file_floats floats, device *dev)
 {
     char path[PATH_LENGTH];
     TRY(make_directory(a->out, "OUT"));
     TRY(image_card_write_hf(a->out, card, weights_floats_name(floats)));
+    TRY(write_readme(a, card, weights_floats_name(floats), params_count(p)));
     TRY(path_join(path, a->out, "model.safetensors"));
     TRY(vit_write_hf(path, &card->model, p, floats, dev));
     bool pixels = card->std[0] > 0;
-    printf("wrote %s: config.json, model.safetensors (%lld parameters)%s\n", a->out,
+    printf("wrote %s: config.json, model.safetensors (%lld parameters), README.md%s\n", a->out,
            (long long)params_count(p),
            pixels ? ", preprocessor_config.json"
                   : "; the source does not say how pixels are scaled");
