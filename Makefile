@@ -438,12 +438,18 @@ $(BUILD)/lib/regrad.o $(BUILD)/base/command_line.o $(BUILD)/tools/export_card.o:
 build/fuzz/base/command_line.o: FUZZ_FLAGS += -DREGRAD_VERSION='"$(VERSION)"'
 $(BUILD)/lib/regrad.o $(BUILD)/base/command_line.o $(BUILD)/tools/export_card.o build/fuzz/base/command_line.o: VERSION
 
+# changes when a program that was linked with the library before would not run with it now
+ABI := 0
+
 .PHONY: library
 library: $(BUILD)/libregrad.so $(BUILD)/libregrad.a
 
-$(BUILD)/libregrad.so: $(LIB) $(BUILD)/lib/regrad.o
+$(BUILD)/libregrad.so.$(ABI): LIBS += $(STRIP)
+$(BUILD)/libregrad.so.$(ABI): $(LIB) $(BUILD)/lib/regrad.o
 	$(if $(V),,@echo "  ld  $@")
-	$(Q)$(CC) $(FLAGS) -shared -Wl,-soname,libregrad.so -Wl,--no-undefined $(filter %.o,$^) $(LIBS) -o $@
+	$(Q)$(CC) $(FLAGS) -shared -Wl,-soname,$(@F) -Wl,--no-undefined $(filter %.o,$^) $(LIBS) -o $@
+$(BUILD)/libregrad.so: $(BUILD)/libregrad.so.$(ABI)
+	$(Q)ln -sf $(<F) $@
 
 $(BUILD)/libregrad.a: $(LIB) $(BUILD)/lib/regrad.o
 	$(if $(V),,@echo "  ar  $@")
@@ -474,7 +480,8 @@ install: all library
 	@mkdir -p '$(INCLUDE)' '$(LIBRARY)/pkgconfig'
 	install -m 644 lib/regrad.h '$(INCLUDE)'
 	install -m 644 $(BUILD)/libregrad.a '$(LIBRARY)'
-	install -m 755 $(BUILD)/libregrad.so '$(LIBRARY)'
+	install -m 755 $(BUILD)/libregrad.so.$(ABI) '$(LIBRARY)'
+	ln -sf libregrad.so.$(ABI) '$(LIBRARY)'/libregrad.so
 	$(file >$(BUILD)/regrad.pc,$(PKG_CONFIG))
 	install -m 644 $(BUILD)/regrad.pc '$(LIBRARY)/pkgconfig'
 	@mkdir -p '$(BIN)' '$(MAN)' '$(COMPLETE)'
