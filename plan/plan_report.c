@@ -154,13 +154,19 @@ static void print_reductions(const trainer *t, FILE *out)
     if (trained < all || t->sparse || strcmp(t->o->recompute, "none") || !flash) fputc('\n', out);
 }
 
+/* The rates that were given; 0: not known. */
+static machine_rates rates_given(const options *o)
+{
+    return (machine_rates){o->product_rate, o->stream_rate, o->product_rate, o->stream_rate,
+                           o->host_rate};
+}
+
 /* What lies in the second place, and what of it a step moves. */
 static void print_offloaded(const trainer *t, FILE *out)
 {
     const far *f = t->params.far;
     const options *o = t->o;
-    machine_rates rates = {o->product_rate, o->stream_rate, o->product_rate, o->stream_rate,
-                           o->host_rate};
+    machine_rates rates = rates_given(o);
     double rate = o->device == DEVICE_CUDA ? o->host_rate : o->disk_rate;
     char place[PATH_LENGTH + 40];
     if (!f) return;
@@ -244,6 +250,17 @@ static bool add_offloaded(cJSON *object, const trainer *t)
     return ok;
 }
 
+/* The prediction, where --product-rate and --stream-rate are given. */
+static bool add_seconds(cJSON *object, const trainer *t)
+{
+    machine_rates rates = rates_given(t->o);
+    double moved = fit_offload_seconds(t, &rates);
+    bool known = rates.gflops > 0 && rates.gbs > 0;
+    return (!known ||
+            cJSON_AddNumberToObject(object, "step_seconds", fit_step_seconds(t, &rates))) &&
+           (!(moved > 0) || cJSON_AddNumberToObject(object, "step_moving_seconds", moved));
+}
+
 error *plan_json(const trainer *t, char **out)
 {
     arena_summary s = arena_summarize(t->arena);
@@ -272,6 +289,7 @@ error *plan_json(const trainer *t, char **out)
     }
     ok = ok && cJSON_AddNumberToObject(kinds, "gaps", (double)s.gaps);
     if (ok && t->params.far) ok = add_offloaded(object, t);
+    ok = ok && add_seconds(object, t);
     *out = ok ? cJSON_PrintUnformatted(object) : NULL;
     cJSON_Delete(object);
     return *out ? NULL : user_error("out of memory for the plan's JSON");
