@@ -79,7 +79,7 @@ SIM_INC  := -I. -Itest/cudasim/include -DCUDASIM
 SIM_CXX  := -std=c++20 -g -fPIC $(SIM_INC) -Wall -Wextra -Werror -Wno-unknown-pragmas \
             -Wno-missing-field-initializers -Wno-unused-function -fno-strict-aliasing
 SIM_CU   := -O1 -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
-            -fno-omit-frame-pointer
+            -fno-omit-frame-pointer -fno-var-tracking
 
 DEVICES := $(patsubst %.c,$(BUILD)/%.o,$(filter-out cuda/driver.c cuda/library.c cuda/lt.c cuda/nccl_load.c cuda/cudnn_load.c,$(CU_C))) $(CU_SRC:%=$(BUILD)/%.o) \
            $(SIM_SRC:%=$(BUILD)/%.o)

@@ -13,10 +13,7 @@ report() { # TITLE STATUS [WHY]
 }
 
 [ -x build/release/train_gpt ] || { echo "not ok library: build/release is not built: run \`make test\`"; exit 1; }
-# the programs that are there, unless they have kernels for GPUs, which the library would be compiled with for minutes
-built=build/release
-[ "$(cat $built/device)" = none ] || built=build/cpu-library
-make -j2 CUDA=none BUILD=$built install PREFIX="$work/usr" >"$work/log" 2>&1
+make -j2 "CUDA=$(cat build/release/device)" install PREFIX="$work/usr" >"$work/log" 2>&1
 report 'make install' $? "$(tail -n 3 "$work/log")"
 [ $bad = 0 ] || exit 1
 prefix=$work/usr
@@ -60,7 +57,7 @@ else
     echo "skip library: Python $python is not there: apt-get install python3"
 fi
 
-make -C "$root" CUDA=none BUILD=$built uninstall PREFIX="$prefix" >log 2>&1
-[ -z "$(find "$prefix" -type f)" ]
+make -C "$root" "CUDA=$(cat "$root/build/release/device")" uninstall PREFIX="$prefix" >log 2>&1
+[ -z "$(find "$prefix" -type f -o -type l)" ]
 report 'make uninstall' $? "$(find "$prefix" -type f | head -3)"
 exit $bad
