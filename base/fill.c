@@ -34,3 +34,11 @@ char *fill_text(const char *text, fill_value value, const void *context)
     free(out);
     return NULL;
 }
+
+error *fill_error(const char *text, fill_value value, const void *context)
+{
+    char *filled = fill_text(text, value, context);
+    error *e = user_error("%s", filled ? filled : text);
+    free(filled);
+    return e;
+}

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/error.h"
+
 /* The value of a name; false: there is no such name, and "{name}" is copied unchanged. */
 typedef bool (*fill_value)(const void *context, const char *name, char *out, size_t room);
 
@@ -15,5 +17,8 @@ enum { FILL_NAME = 64, FILL_VALUE = 4096 }; /* longest name and value, with the 
 
 /* The filled-in text; free it.  NULL: out of memory. */
 char *fill_text(const char *text, fill_value value, const void *context);
+
+/* A user error with that text. */
+error *fill_error(const char *text, fill_value value, const void *context) NODISCARD;
 
 #endif

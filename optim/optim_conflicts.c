@@ -7,7 +7,6 @@
 #include "optim/optimizer.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 typedef bool (*condition)(const optim_config *c, int64_t micro_batches);
@@ -34,50 +33,46 @@ CONDITION(asked_to_release, c->gradients == GRADS_RELEASE)
 CONDITION(clips, c->clip > 0)
 CONDITION(splits, micro_batches > 1)
 
-/* `with` is the note in the plan's table of all optimizers; NULL: no line there. */
 static const struct {
     condition when[3];
-    const char *with, *message;
+    const char *says[2]; /* the message; ? a short note: a line in the plan's table of optimizers */
 } conflicts[] = {
     {{by_matrix, few_bits},
-     NULL,
-     "--optim {rule}: it makes matrices orthogonal in fp32; use --dtype fp32 and --state fp32, or "
-     "--optim adamw"},
+     {"--optim {rule}: it makes matrices orthogonal in fp32; use --dtype fp32 and --state fp32, or "
+      "--optim adamw"}},
     {{passes, few_bits},
-     NULL,
-     "--optim-impl passes: each pass leaves its result where parameters, gradients and states are, "
-     "which takes 32 bits; use --optim-impl fused, or --dtype fp32 and --state fp32"},
+     {"--optim-impl passes: each pass leaves its result where parameters, gradients and states "
+      "are, which takes 32 bits; use --optim-impl fused, or --dtype fp32 and --state fp32"}},
     {{sparse_matrices, by_matrix},
-     "--sparsity",
-     "--sparsity with --optim {rule}: it makes whole matrices orthogonal, and there are only their "
-     "non-zeros; use --optim adamw"},
+     {"--sparsity with --optim {rule}: it makes whole matrices orthogonal, and there are only "
+      "their non-zeros; use --optim adamw",
+      "--sparsity"}},
     {{sparse_matrices, states_in_blocks},
-     "--sparsity",
-     "--sparsity with --state int8: its blocks share a scale, and non-zeros change position; "
-     "use --state bf16"},
+     {"--sparsity with --state int8: its blocks share a scale, and non-zeros change position; use "
+      "--state bf16",
+      "--sparsity"}},
     {{divides_by_beta2, passes, no_beta2},
-     NULL,
-     "--beta2 0: the published passes of {rule}_r divide by it; use --optim-impl fused"},
+     {"--beta2 0: the published passes of {rule}_r divide by it; use --optim-impl fused"}},
     {{asked_to_fold, folds_not},
-     "--gradients fold",
-     "--gradients fold with --optim {optim}: it needs the sum of all micro-batches' gradients; use "
-     "--gradients overlay or auto, or --optim adama"},
+     {"--gradients fold with --optim {optim}: it needs the sum of all micro-batches' gradients; "
+      "use --gradients overlay or auto, or --optim adama",
+      "--gradients fold"}},
     {{folds, asked_to_hold},
-     "--gradients own or overlay",
-     "--gradients {gradients} with --optim {optim}: it frees each gradient as soon as it is "
-     "accumulated; leave --gradients out, or use --optim adamw"},
+     {"--gradients {gradients} with --optim {optim}: it frees each gradient as soon as it is "
+      "accumulated; leave --gradients out, or use --optim adamw",
+      "--gradients own or overlay"}},
     {{folds, clips},
-     "clipping",
-     "--grad-clip {clip} with --optim {optim}: the norm is known only when all gradients have gone "
-     "into the states; use --grad-clip 0, or --optim adamw"},
+     {"--grad-clip {clip} with --optim {optim}: the norm is known only when all gradients have "
+      "gone into the states; use --grad-clip 0, or --optim adamw",
+      "clipping"}},
     {{asked_to_release, splits, folds_not},
-     "several micro-batches",
-     "--gradients release with --accum {micro-batches}: gradients must live until the last "
-     "micro-batch; use --gradients overlay or auto, or --accum 1"},
+     {"--gradients release with --accum {micro-batches}: gradients must live until the last "
+      "micro-batch; use --gradients overlay or auto, or --accum 1",
+      "several micro-batches"}},
     {{asked_to_release, clips, folds_not},
-     "clipping",
-     "--gradients release with --grad-clip {clip}: the norm needs all gradients before the first "
-     "update; use --gradients overlay or auto, or --grad-clip 0"},
+     {"--gradients release with --grad-clip {clip}: the norm needs all gradients before the first "
+      "update; use --gradients overlay or auto, or --grad-clip 0",
+      "clipping"}},
 };
 
 enum { CONFLICTS = sizeof conflicts / sizeof *conflicts };
@@ -121,16 +116,12 @@ static bool value_of(const void *context, const char *name, char *out, size_t ro
 bool optim_conflicts(const optim_config *c, int64_t micro_batches, const char **with)
 {
     int i = find_conflict(c, micro_batches);
-    *with = i < 0 ? NULL : conflicts[i].with;
+    *with = i < 0 ? NULL : conflicts[i].says[1];
     return i >= 0;
 }
 
 error *optim_refuse(const optim_config *c, int64_t micro_batches)
 {
     int i = find_conflict(c, micro_batches);
-    if (i < 0) return NULL;
-    char *text = fill_text(conflicts[i].message, value_of, &(told){c, micro_batches});
-    error *e = user_error("%s", text ? text : conflicts[i].message);
-    free(text);
-    return e;
+    return i < 0 ? NULL : fill_error(conflicts[i].says[0], value_of, &(told){c, micro_batches});
 }

@@ -8,8 +8,6 @@
 #include "core/narrow.h"
 #include "train/task.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 typedef bool (*condition)(const options *o);
@@ -99,93 +97,68 @@ CONDITION(ranked, comm_size(o->comm) > 1)
 
 typedef struct {
     condition when[4];
-    const char *with; /* a short note; NULL: not worth a line in a table of variants */
-    const char *message;
+    const char *says[2]; /* the message; ? a short note: worth a line in a table of variants */
 } conflict;
 
 #define BESIDE "--plan-beside {plan-beside}: only with --plan and --out, which writes the picture"
 
 static const conflict given[] = {
     {{splits, names_validation},
-     NULL,
-     "--split {split} with --val-data: each says what to evaluate on; leave one out"},
+     {"--split {split} with --val-data: each says what to evaluate on; leave one out"}},
     {{is_sparse, loads},
-     NULL,
-     "--sparsity {sparsity} with --load: which of a trained model's weights to keep is not known; "
-     "leave one out"},
-    {{widens, loads_not}, NULL, "--widen: only with --load"},
+     {"--sparsity {sparsity} with --load: which of a trained model's weights to keep is not known; "
+      "leave one out"}},
+    {{widens, loads_not}, {"--widen: only with --load"}},
     {{tunes, loads_not, trains},
-     NULL,
-     "--lora and --adapter: only with --load, whose model they adapt"},
-    {{adapts, loads_not}, NULL, "--adapter {adapter}: only with --load"},
-    {{names_alpha, tunes_not}, NULL, "--lora-alpha {lora-alpha}: only with --lora"},
-    {{codes, tunes_not},
-     NULL,
-     "--base {base}: only with --lora, with which nothing else is trained"},
-    {{names_layers, tunes_not}, NULL, "--lora-on: only with --lora"},
-    {{drops_inputs, tunes_not}, NULL, "--lora-dropout {lora-dropout}: only with --lora"},
+     {"--lora and --adapter: only with --load, whose model they adapt"}},
+    {{adapts, loads_not}, {"--adapter {adapter}: only with --load"}},
+    {{names_alpha, tunes_not}, {"--lora-alpha {lora-alpha}: only with --lora"}},
+    {{codes, tunes_not}, {"--base {base}: only with --lora, with which nothing else is trained"}},
+    {{names_layers, tunes_not}, {"--lora-on: only with --lora"}},
+    {{drops_inputs, tunes_not}, {"--lora-dropout {lora-dropout}: only with --lora"}},
     {{names_layers, adapts},
-     NULL,
-     "--lora-on with --adapter, whose files say which matrices have an adapter: leave it out"},
+     {"--lora-on with --adapter, whose files say which matrices have an adapter: leave it out"}},
     {{averages_weights, is_sparse},
-     NULL,
-     "--ema {ema} with --sparsity: non-zeros change position, and an average does not; leave one "
-     "out"},
-    {{warms_average, averages_not}, NULL, "--ema-warmup: only with --ema"},
+     {"--ema {ema} with --sparsity: non-zeros change position, and an average does not; leave one "
+      "out"}},
+    {{warms_average, averages_not}, {"--ema-warmup: only with --ema"}},
     {{decays_layers, is_sparse},
-     NULL,
-     "--layer-decay {layer-decay} with --sparsity: the non-zeros of all blocks are updated as one; "
-     "leave one "
-     "out"},
+     {"--layer-decay {layer-decay} with --sparsity: the non-zeros of all blocks are updated as "
+      "one; leave one out"}},
     {{tunes, is_sparse},
-     NULL,
-     "--sparsity {sparsity} with --lora: the matrices are not trained; leave it out"},
+     {"--sparsity {sparsity} with --lora: the matrices are not trained; leave it out"}},
     {{allows, has_no_memory},
-     NULL,
-     "--allow {allow}: only with --memory; to use such a format, give --dtype bf16 --master FORM, "
-     "--state FORM"},
+     {"--allow {allow}: only with --memory; to use such a format, give --dtype bf16 --master FORM, "
+      "--state FORM"}},
     {{has_memory, recomputes},
-     NULL,
-     "--recompute {recompute} with --memory, which chooses it: leave one out"},
+     {"--recompute {recompute} with --memory, which chooses it: leave one out"}},
     {{plans_ranks, trains},
-     NULL,
-     "--ranks {ranks}: only with --plan; start that many with mpirun -np {ranks}"},
+     {"--ranks {ranks}: only with --plan; start that many with mpirun -np {ranks}"}},
     {{starts_ranks, plans},
-     NULL,
-     "--gpus {gpus} with --plan: give --ranks {gpus}, which plans one of them"},
+     {"--gpus {gpus} with --plan: give --ranks {gpus}, which plans one of them"}},
     {{places_offload, names_no_offload},
-     NULL,
-     "--offload-to {offload-to}: only with --offload, which says what lies there"},
+     {"--offload-to {offload-to}: only with --offload, which says what lies there"}},
     {{rates_disk, names_no_offload},
-     NULL,
-     "--disk-rate {disk-rate}: only with --offload, whose time it predicts"},
+     {"--disk-rate {disk-rate}: only with --offload, whose time it predicts"}},
     {{limits_host, names_no_offload, has_no_memory},
-     NULL,
-     "--host-memory {host-memory}: only with --offload, or with --memory, which then chooses what "
-     "lies there"},
+     {"--host-memory {host-memory}: only with --offload, or with --memory, which then chooses what "
+      "lies there"}},
     {{rates_host, names_no_offload, limits_no_host},
-     NULL,
-     "--host-rate {host-rate}: only with --offload or --host-memory, whose time it predicts"},
+     {"--host-rate {host-rate}: only with --offload or --host-memory, whose time it predicts"}},
     {{keeps_beside, keeps_never},
-     NULL,
-     "--checkpoint-async: only with --checkpoint-every, whose checkpoints it writes"},
-    {{plans_beside, trains}, NULL, BESIDE},
-    {{plans_beside, has_no_out}, NULL, BESIDE},
+     {"--checkpoint-async: only with --checkpoint-every, whose checkpoints it writes"}},
+    {{plans_beside, trains}, {BESIDE}},
+    {{plans_beside, has_no_out}, {BESIDE}},
     {{by_steps, by_epochs},
-     NULL,
-     "--epochs {epochs} with --steps {steps}: each says how long to train; leave one out"},
+     {"--epochs {epochs} with --steps {steps}: each says how long to train; leave one out"}},
     {{saves_best, evaluates_never},
-     NULL,
-     "--save-best with --eval-every 0: what is best is known by evaluations"},
+     {"--save-best with --eval-every 0: what is best is known by evaluations"}},
     {{stops_early, evaluates_never},
-     NULL,
-     "--stop-after {stop-after} with --eval-every 0: it counts evaluations"},
+     {"--stop-after {stop-after} with --eval-every 0: it counts evaluations"}},
     {{as_json, trains, evaluates_not},
-     NULL,
-     "--json: only with --plan or --eval-only; a run writes log.jsonl by itself"},
+     {"--json: only with --plan or --eval-only; a run writes log.jsonl by itself"}},
     {{evaluates, loads_not, resumes_not, trains},
-     NULL,
-     "--eval-only: give --load or --resume, which says what to evaluate"},
+     {"--eval-only: give --load or --resume, which says what to evaluate"}},
 };
 
 #define SEVERAL                                                                                    \
@@ -194,106 +167,85 @@ static const conflict given[] = {
 
 static const conflict resolved[] = {
     {{multiplies_narrow, in_fp32},
-     NULL,
-     "--products {products} with --dtype fp32: operands of bf16 are rounded to 8 bits; give "
-     "--dtype bf16"},
+     {"--products {products} with --dtype fp32: operands of bf16 are rounded to 8 bits; give "
+      "--dtype bf16"}},
     {{names_master, in_fp32},
-     NULL,
-     "--master {master}: only with --dtype bf16; weights in fp32 are their own masters"},
+     {"--master {master}: only with --dtype bf16; weights in fp32 are their own masters"}},
     {{attention_elsewhere, plans},
-     NULL,
-     "--attention {attention} is for --device cuda (which can be planned without a GPU): leave it "
-     "out"},
-    {{attention_elsewhere}, NULL, "--attention {attention} is for --device cuda: leave it out"},
-    {{several_sizes, trains}, NULL, SEVERAL},
-    {{several_sizes, as_json}, NULL, SEVERAL},
+     {"--attention {attention} is for --device cuda (which can be planned without a GPU): leave it "
+      "out"}},
+    {{attention_elsewhere}, {"--attention {attention} is for --device cuda: leave it out"}},
+    {{several_sizes, trains}, {SEVERAL}},
+    {{several_sizes, as_json}, {SEVERAL}},
     {{places_offload, on_cuda},
-     NULL,
-     "--offload-to {offload-to} with --device cuda: there the second place is the host's memory; "
-     "leave it out"},
+     {"--offload-to {offload-to} with --device cuda: there the second place is the host's memory; "
+      "leave it out"}},
     {{rates_disk, on_cuda},
-     NULL,
-     "--disk-rate {disk-rate} with --device cuda: its second place is the host's memory; give "
-     "--host-rate"},
+     {"--disk-rate {disk-rate} with --device cuda: its second place is the host's memory; give "
+      "--host-rate"}},
     {{limits_host, on_cpu},
-     NULL,
-     "--host-memory {host-memory} with --device cpu: there the second place is a disk; give "
-     "--offload states --offload-to DIR"},
+     {"--host-memory {host-memory} with --device cpu: there the second place is a disk; give "
+      "--offload states --offload-to DIR"}},
     {{rates_host, on_cpu},
-     NULL,
-     "--host-rate {host-rate} with --device cpu: there the second place is a disk; give "
-     "--disk-rate"},
+     {"--host-rate {host-rate} with --device cpu: there the second place is a disk; give "
+      "--disk-rate"}},
     {{offloads, is_sparse},
-     NULL,
-     "--offload {offload} with --sparsity: which weights there are changes in place, over all of "
-     "them at once; leave one out"},
+     {"--offload {offload} with --sparsity: which weights there are changes in place, over all of "
+      "them at once; leave one out"}},
     {{keeps_beside, offloads, on_cpu},
-     NULL,
-     "--checkpoint-async with --offload {offload}: its copy would take the memory that this frees; "
-     "leave one out"},
+     {"--checkpoint-async with --offload {offload}: its copy would take the memory that this "
+      "frees; leave one out"}},
     {{offloads_activations, convolves},
-     "--offload activations",
-     "--offload {offload} with a convolutional model: activations of transformer blocks alone are "
-     "offloaded; give --offload states or params"},
+     {"--offload {offload} with a convolutional model: activations of transformer blocks alone are "
+      "offloaded; give --offload states or params",
+      "--offload activations"}},
     {{offloads_activations, recomputes_inputs},
-     "--offload activations",
-     "--offload {offload} with --recompute {recompute}: sqrt makes inputs of blocks again from "
-     "those "
-     "that are kept here; give --recompute block"},
+     {"--offload {offload} with --recompute {recompute}: sqrt makes inputs of blocks again from "
+      "those that are kept here; give --recompute block",
+      "--offload activations"}},
     {{ranked, offloads_values},
-     NULL,
-     "--offload params with several ranks: they share the parameters among them; use --zero 3 "
-     "--offload states"},
+     {"--offload params with several ranks: they share the parameters among them; use --zero 3 "
+      "--offload states"}},
     {{ranked, offloads, folds},
-     NULL,
-     "--offload {offload} with --optim {optim} and several ranks: they add up its states, so each "
-     "has them whole; use --optim adamw"},
+     {"--offload {offload} with --optim {optim} and several ranks: they add up its states, so each "
+      "has them whole; use --optim adamw"}},
     {{offloads_values, loads, has_images},
-     NULL,
-     "--offload params with --load of a model of images: its files are not read in parts; use "
-     "--offload states"},
+     {"--offload params with --load of a model of images: its files are not read in parts; use "
+      "--offload states"}},
     /* A rule that folds sums its states over the ranks, so every rank must have them complete, in
      * fp32. */
     {{ranked, sharded, folds},
-     "--zero",
-     "--zero {zero} with --optim {optim}: the ranks add up its states, so each has them whole; use "
-     "--zero 0, or --optim adamw"},
+     {"--zero {zero} with --optim {optim}: the ranks add up its states, so each has them whole; "
+      "use --zero 0, or --optim adamw",
+      "--zero"}},
     {{ranked, has_memory, trains},
-     NULL,
-     "--memory with several ranks: each rank would choose by itself; choose with --plan --ranks N "
-     "--memory, and use what it prints"},
+     {"--memory with several ranks: each rank would choose by itself; choose with --plan --ranks N "
+      "--memory, and use what it prints"}},
     {{ranked, folds, narrow_states},
-     "narrow states among ranks",
-     "several ranks with --optim {optim} and --state {state}: they add its states up in fp32; use "
-     "--state fp32, or --optim adamw"},
+     {"several ranks with --optim {optim} and --state {state}: they add its states up in fp32; use "
+      "--state fp32, or --optim adamw",
+      "narrow states among ranks"}},
     /* At stage 0 each rank has everything, and all do the same.  If each updates a part, a tensor's
      * result must not depend on where it is cut: blocks of 8-bit states and stochastic rounding do,
      * and no engine gathers the halves of split masters. */
     {{ranked, sharded, narrow_states},
-     NULL,
-     "--zero {zero} with --state {state}: states are sharded in fp32 only; use --zero 0, or "
-     "--state fp32"},
+     {"--zero {zero} with --state {state}: states are sharded in fp32 only; use --zero 0, or "
+      "--state fp32"}},
     {{ranked, sharded, narrow_masters},
-     NULL,
-     "--zero {zero} with --dtype bf16 --master {master}: masters are sharded in fp32 only; use "
-     "--zero 0, or --master fp32"},
+     {"--zero {zero} with --dtype bf16 --master {master}: masters are sharded in fp32 only; use "
+      "--zero 0, or --master fp32"}},
     {{ranked, fetches_ahead, keeps_parameters},
-     NULL,
-     "--prefetch {prefetch} with --zero {zero}: each rank has all parameters, and none is "
-     "gathered; give --zero 3, or "
-     "--prefetch 0"},
-    {{evaluates, ranked}, NULL, "--eval-only with several ranks: one process evaluates; start one"},
+     {"--prefetch {prefetch} with --zero {zero}: each rank has all parameters, and none is "
+      "gathered; give --zero 3, or --prefetch 0"}},
+    {{evaluates, ranked}, {"--eval-only with several ranks: one process evaluates; start one"}},
     {{averages_weights, offloads_values},
-     NULL,
-     "--ema {ema} with --offload params: weights and averages change places in memory; use "
-     "--offload states"},
+     {"--ema {ema} with --offload params: weights and averages change places in memory; use "
+      "--offload states"}},
     {{averages_weights, sharded, in_bf16},
-     NULL,
-     "--ema {ema} with --dtype bf16 and --zero {zero}: averages are sharded in fp32 only; use "
-     "--zero 0, or --dtype fp32"},
+     {"--ema {ema} with --dtype bf16 and --zero {zero}: averages are sharded in fp32 only; use "
+      "--zero 0, or --dtype fp32"}},
     {{ranked, is_sparse},
-     NULL,
-     "--sparsity with several ranks: each rank has all non-zeros; leave it out, or use one rank"},
+     {"--sparsity with several ranks: each rank has all non-zeros; leave it out, or use one rank"}},
 };
 
 enum { GIVEN = sizeof given / sizeof *given, RESOLVED = sizeof resolved / sizeof *resolved };
@@ -327,11 +279,7 @@ static bool value_of(const void *context, const char *name, char *out, size_t ro
 
 static error *refuse(const conflict *row, const options *o)
 {
-    if (!row) return NULL;
-    char *text = fill_text(row->message, value_of, o);
-    error *e = user_error("%s", text ? text : row->message);
-    free(text);
-    return e;
+    return row ? fill_error(row->says[0], value_of, o) : NULL;
 }
 
 error *options_refuse_given(const options *o)
@@ -371,6 +319,6 @@ bool options_conflict(const options *o, const char **with)
 {
     if (optim_conflicts(&o->optim, o->accum, with)) return true;
     const conflict *row = find_in(resolved, RESOLVED, o);
-    *with = row ? row->with : NULL;
+    *with = row ? row->says[1] : NULL;
     return row || options_attention_lacks(o);
 }
