@@ -2,8 +2,9 @@
 #include "base/command_line.h"
 #include "base/nearest.h"
 
-#include <stdbool.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MOST_OPTIONS = 256, SOME = 5 /* candidates that a message lists */ };
@@ -132,6 +133,46 @@ error_t command_line_key(int key, struct argp_state *state)
     state->flags &= ~(unsigned)ARGP_NO_ERRS; /* which would also suppress the help */
     argp_state_help(state, stdout, what);    /* ends the program */
     return 0;
+}
+
+bool command_line_store(const stored_option *rows, size_t n, int key, const char *arg,
+                        void *options)
+{
+    size_t i = 0;
+    while (i < n && rows[i].key != key)
+        i++;
+    if (i == n) return false;
+    char *at = (char *)options + rows[i].at;
+    if (arg)
+        *(const char **)(void *)at = arg;
+    else
+        *(bool *)at = true;
+    return true;
+}
+
+error *command_line_word(const char *option, const char *text, const char *const *words, int n,
+                         int *out)
+{
+    for (*out = 0; *out < n; (*out)++)
+        if (!strcmp(text, words[*out])) return NULL;
+    char all[200] = "";
+    for (int i = 0; i < n; i++)
+        snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s",
+                 !i          ? ""
+                 : i < n - 1 ? ", "
+                             : " or ",
+                 words[i]);
+    return user_error("--%s %s: must be %s", option, text, all);
+}
+
+error *command_line_count(const char *option, const char *text, int64_t most, int64_t *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtoll(text, &end, 10);
+    if (end != text && !*end && !errno && *out >= 1 && *out <= most) return NULL;
+    return user_error("--%s %s: must be a whole number from 1 to %lld", option, text,
+                      (long long)most);
 }
 
 char **command_line_words(int *argc, char **argv, char *room[3])

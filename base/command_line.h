@@ -17,6 +17,9 @@
 #define REGRAD_COMMAND_LINE_H
 
 #include <argp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 
@@ -32,6 +35,24 @@ enum { COMMAND_LINE_VERSION = 900, COMMAND_LINE_ROW_COUNT = 3 };
 /* A program's parser returns this for a key it does not know; the standard options are then
  * answered here, and end the program. */
 error_t command_line_key(int key, struct argp_state *state);
+
+/* An option that is stored as it is given, in a `const char *` of the program's options; or, if it
+ * takes no value, as true in a bool. */
+typedef struct {
+    int key;
+    size_t at; /* in the options */
+} stored_option;
+
+/* Stores `arg` if the key is of one of the n rows; false if it is of none. */
+bool command_line_store(const stored_option *rows, size_t n, int key, const char *arg,
+                        void *options);
+
+/* Values: one of n words, by number; a whole number from 1 to `most`.  `option` is its name, for
+ * messages, which say what there is. */
+error *command_line_word(const char *option, const char *text, const char *const *words, int n,
+                         int *out) NODISCARD;
+error *command_line_count(const char *option, const char *text, int64_t most,
+                          int64_t *out) NODISCARD;
 
 /* What main() should parse: argv, or --help (stored in `room`) if there are no arguments. */
 char **command_line_words(int *argc, char **argv, char *room[3]);

@@ -274,7 +274,7 @@ echo 'no JSON' >>chat.jsonl
 refuses "a line that is none" "chat.jsonl, line 21" --chat -v sft.vocab -o x chat.jsonl
 echo '{% include "x" %}' >bad.jinja
 refuses "a template that cannot be rendered" "line 1: {% include %}" --chat -v sft.vocab -o x --template bad.jinja chat.jsonl
-refuses "--learn something" "--learn x: say answers or all" --chat --learn x -v sft.vocab -o x chat.jsonl
+refuses "--learn something" "--learn x: must be answers or all" --chat --learn x -v sft.vocab -o x chat.jsonl
 refuses "--too-long alone" "only with --max-tokens" --chat --too-long cut -v sft.vocab -o x chat.jsonl
 refuses "--learn without --chat" "only with --chat" --learn all -o x text
 refuses "a vocabulary to be learned from conversations" "learns no vocabulary" --chat -v bpe:300 -o x chat.jsonl

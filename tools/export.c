@@ -83,48 +83,26 @@ static const struct argp_option argp_options[] = {
     {0},
 };
 
+static const stored_option stored[] = {
+    {'t', offsetof(arguments, to)},      {'v', offsetof(arguments, vocab)},
+    {'T', offsetof(arguments, type)},    {'d', offsetof(arguments, dtype)},
+    {'l', offsetof(arguments, license)}, {'b', offsetof(arguments, base_model)},
+    {'F', offsetof(arguments, fast)},    {'m', offsetof(arguments, merge)},
+    {'w', offsetof(arguments, widen)},
+};
+
 static error_t take_option(int key, char *arg, struct argp_state *state)
 {
     arguments *a = state->input;
-    switch (key) {
-    case 't':
-        a->to = arg;
-        return 0;
-    case 'v':
-        a->vocab = arg;
-        return 0;
-    case 'T':
-        a->type = arg;
-        return 0;
-    case 'd':
-        a->dtype = arg;
-        return 0;
-    case 'l':
-        a->license = arg;
-        return 0;
-    case 'b':
-        a->base_model = arg;
-        return 0;
-    case 'F':
-        a->fast = true;
-        return 0;
-    case 'm':
-        a->merge = arg;
-        return 0;
-    case 'w':
-        a->widen = true;
-        return 0;
-    case ARGP_KEY_ARG:
-        if (!a->from)
-            a->from = arg;
-        else if (!a->out)
-            a->out = arg;
-        else if (!a->wrong)
-            a->wrong = arg;
-        return 0;
-    default:
-        return command_line_key(key, state);
-    }
+    if (command_line_store(stored, sizeof stored / sizeof *stored, key, arg, a)) return 0;
+    if (key != ARGP_KEY_ARG) return command_line_key(key, state);
+    if (!a->from)
+        a->from = arg;
+    else if (!a->out)
+        a->out = arg;
+    else if (!a->wrong)
+        a->wrong = arg;
+    return 0;
 }
 
 /* NAME or OWNER/NAME */
@@ -158,14 +136,15 @@ static error *parse(int argc, char **argv, arguments *a)
     static const struct argp argp = {
         .options = argp_options, .parser = take_option, .args_doc = "DIR|FILE OUT", .doc = doc};
     *a = (arguments){.to = "hf"};
+    static const char *const formats[] = {"hf", "llmc", "gguf"};
     error *none = NULL;
+    int format;
     TRY(command_line_parse(&argp, argc, argv, 0, a, &none));
     if (a->wrong)
         return user_error("%s: a word too many; an export has one source and one OUT (--help)",
                           a->wrong);
     if (!a->out) return user_error("say what to export and where to: export DIR|FILE OUT (--help)");
-    if (strcmp(a->to, "hf") && strcmp(a->to, "llmc") && strcmp(a->to, "gguf"))
-        return user_error("--to %s: must be hf, llmc or gguf", a->to);
+    TRY(command_line_word("to", a->to, formats, 3, &format));
     if (a->vocab && !strcmp(a->to, "llmc"))
         return user_error("--vocab: not with --to llmc, whose format has no tokenizer in it");
     if (a->fast && strcmp(a->to, "hf")) return user_error("--fast-tokenizer: only with --to hf");

@@ -2,6 +2,7 @@
  * written here. */
 #include "tools/export.h"
 
+#include "base/command_line.h"
 #include "data/bpe/bpe_parts.h"
 #include "io/gguf_model.h"
 
@@ -14,12 +15,10 @@ static error *type_of(const char *name, gguf_type *out)
 {
     static const char *const names[] = {
         [GGUF_F32] = "f32", [GGUF_F16] = "f16", [GGUF_BF16] = "bf16", [GGUF_Q8_0] = "q8_0"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (!strcmp(name, names[i])) {
-            *out = (gguf_type)i;
-            return NULL;
-        }
-    return user_error("--type %s: must be f32, f16, bf16 or q8_0", name);
+    int i;
+    TRY(command_line_word("type", name, names, sizeof names / sizeof *names, &i));
+    *out = (gguf_type)i;
+    return NULL;
 }
 
 /* The vocabulary as llama.cpp's "gpt2" kind: tokens in characters for bytes, and merges. */

@@ -9,6 +9,7 @@
  */
 #include "tools/export.h"
 
+#include "base/command_line.h"
 #include "data/bpe/bpe_parts.h"
 #include "model/hf/hf.h"
 
@@ -147,14 +148,12 @@ error *floats_of(const arguments *a, file_floats source, file_floats *out)
 {
     static const char *const names[] = {
         [FILE_AS_IS] = "f32", [FILE_BF16] = "bf16", [FILE_F16] = "f16"};
+    int i;
     *out = a->widen ? FILE_AS_IS : source;
     if (!a->dtype) return NULL;
-    for (int i = 0; i < 3; i++)
-        if (!strcmp(a->dtype, names[i])) {
-            *out = (file_floats)i;
-            return NULL;
-        }
-    return user_error("--dtype %s: must be f32, bf16 or f16", a->dtype);
+    TRY(command_line_word("dtype", a->dtype, names, 3, &i));
+    *out = (file_floats)i;
+    return NULL;
 }
 
 void remove_written(const char *directory, const char *const *files, int n, bool made)

@@ -108,88 +108,53 @@ static error *take_number(options *o, int i, const char *text)
     return NULL;
 }
 
-static error *parse_device(options *o, const char *text)
+static error *take_word(options *o, int key, const char *text)
 {
-    for (o->device = 0; o->device < DEVICE_CHOICES; o->device++)
-        if (!strcmp(text, device_choice_names[o->device])) return NULL;
-    return user_error("--device %s: must be auto, cpu or cuda", text);
+    static const char *const types[] = {"fp32", "bf16"}, *const specials[] = {"text", "allow"};
+    int i;
+    if (key == KEY_DTYPE) {
+        TRY(command_line_word("dtype", text, types, 2, &i));
+        o->type = i ? BF16 : F32;
+    } else if (key == KEY_SPECIAL) {
+        TRY(command_line_word("special", text, specials, 2, &i));
+        o->special = i ? BPE_SPECIAL_ALLOW : BPE_SPECIAL_TEXT;
+    } else {
+        TRY(command_line_word("device", text, device_choice_names, DEVICE_CHOICES, &i));
+        o->device = (device_choice)i;
+    }
+    return NULL;
 }
 
-static error *take_special(options *o, const char *text)
-{
-    o->special = strcmp(text, "allow") ? BPE_SPECIAL_TEXT : BPE_SPECIAL_ALLOW;
-    return strcmp(text, "allow") && strcmp(text, "text")
-               ? user_error("--special %s: must be text or allow", text)
-               : NULL;
-}
-
-static error *take_type(options *o, const char *text)
-{
-    o->type = strcmp(text, "bf16") ? F32 : BF16;
-    return strcmp(text, "bf16") && strcmp(text, "fp32")
-               ? user_error("--dtype %s: must be fp32 or bf16", text)
-               : NULL;
-}
-
-/* Options that are stored as given, and flags. */
-static const struct {
-    int key;
-    size_t at;
-} text_options[] =
-    {
-        {KEY_LOAD, offsetof(options, load)},
-        {KEY_ADAPTER, offsetof(options, adapter)},
-        {KEY_VOCAB, offsetof(options, vocab)},
-        {KEY_PROMPT, offsetof(options, prompt)},
-        {KEY_PROMPT_IDS, offsetof(options, prompt_ids)},
-        {KEY_EVAL, offsetof(options, eval)},
-        {KEY_PROMPTS, offsetof(options, prompts)},
-        {KEY_CHOICES, offsetof(options, choices)},
-        {KEY_TEMPLATE, offsetof(options, template_file)},
-        {KEY_SYSTEM, offsetof(options, system)},
-},
-  flag_options[] = {
-      {KEY_JSON, offsetof(options, json)},       {KEY_STREAM, offsetof(options, stream)},
-      {KEY_WIDEN, offsetof(options, widen)},     {KEY_CHAT, offsetof(options, chat)},
-      {KEY_NO_STOP, offsetof(options, no_stop)},
+static const stored_option stored[] = {
+    {KEY_LOAD, offsetof(options, load)},
+    {KEY_ADAPTER, offsetof(options, adapter)},
+    {KEY_VOCAB, offsetof(options, vocab)},
+    {KEY_PROMPT, offsetof(options, prompt)},
+    {KEY_PROMPT_IDS, offsetof(options, prompt_ids)},
+    {KEY_EVAL, offsetof(options, eval)},
+    {KEY_PROMPTS, offsetof(options, prompts)},
+    {KEY_CHOICES, offsetof(options, choices)},
+    {KEY_TEMPLATE, offsetof(options, template_file)},
+    {KEY_SYSTEM, offsetof(options, system)},
+    {KEY_JSON, offsetof(options, json)},
+    {KEY_STREAM, offsetof(options, stream)},
+    {KEY_WIDEN, offsetof(options, widen)},
+    {KEY_CHAT, offsetof(options, chat)},
+    {KEY_NO_STOP, offsetof(options, no_stop)},
 };
-
-static bool keep_plain(options *o, int key, const char *arg)
-{
-    for (size_t i = 0; i < sizeof text_options / sizeof *text_options; i++)
-        if (text_options[i].key == key) {
-            memcpy((char *)o + text_options[i].at, &arg, sizeof arg);
-            return true;
-        }
-    for (size_t i = 0; i < sizeof flag_options / sizeof *flag_options; i++)
-        if (flag_options[i].key == key) {
-            *(bool *)((char *)o + flag_options[i].at) = true;
-            return true;
-        }
-    return false;
-}
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     options *o = state->input;
-    if (keep_plain(o, key, arg)) return 0;
-    switch (key) {
-    case KEY_DTYPE:
-        o->failure = take_type(o, arg);
-        break;
-    case KEY_SPECIAL:
-        o->failure = take_special(o, arg);
-        break;
-    case KEY_DEVICE:
-        o->failure = parse_device(o, arg);
-        break;
-    case ARGP_KEY_ARG:
+    if (command_line_store(stored, sizeof stored / sizeof *stored, key, arg, o)) return 0;
+    if (key == KEY_DTYPE || key == KEY_SPECIAL || key == KEY_DEVICE)
+        o->failure = take_word(o, key, arg);
+    else if (key == ARGP_KEY_ARG)
         o->failure = user_error("%s: no option: quote the prompt as one word, see --help", arg);
-        break;
-    default:
-        if (key < KEY_NUMBERS || key >= KEY_NUMBERS + NUMBERS) return command_line_key(key, state);
+    else if (key >= KEY_NUMBERS && key < KEY_NUMBERS + NUMBERS)
         o->failure = take_number(o, key - KEY_NUMBERS, arg);
-    }
+    else
+        return command_line_key(key, state);
     return o->failure ? EINVAL : 0;
 }
 

@@ -54,17 +54,11 @@ static const struct argp_option rows[] = {
     COMMAND_LINE_ROWS,
     {0}};
 
-static error *take_number(const char *name, const char *text, int64_t most, int64_t *out)
-{
-    char *end;
-    errno = 0;
-    long long x = strtoll(text, &end, 10);
-    if (end == text || *end || errno || x < 1 || x > most)
-        return user_error("--%s %s: must be a whole number from 1 to %lld", name, text,
-                          (long long)most);
-    *out = x;
-    return NULL;
-}
+static const stored_option stored[] = {
+    {LOAD, offsetof(options, load)},   {PICTURE, offsetof(options, picture)},
+    {JSON, offsetof(options, json)},   {EVAL, offsetof(options, eval)},
+    {WIDEN, offsetof(options, widen)}, {UPRIGHT, offsetof(options, upright)},
+};
 
 static error *take_path(options *o, const char *path)
 {
@@ -78,40 +72,17 @@ static error *take_path(options *o, const char *path)
 static error_t on_key(int key, char *arg, struct argp_state *state)
 {
     options *o = state->input;
-    switch (key) {
-    case LOAD:
-        o->load = arg;
-        return 0;
-    case PICTURE:
-        o->picture = arg;
-        return 0;
-    case JSON:
-        o->json = true;
-        return 0;
-    case EVAL:
-        o->eval = true;
-        return 0;
-    case WIDEN:
-        o->widen = true;
-        return 0;
-    case UPRIGHT:
-        o->upright = true;
-        return 0;
-    case TOP:
-        o->failure = take_number("top", arg, MOST_TOP, &o->top);
-        break;
-    case BATCH:
-        o->failure = take_number("batch", arg, 1 << 16, &o->batch);
-        break;
-    case THREADS:
-        o->failure = take_number("threads", arg, 1024, &o->threads);
-        break;
-    case ARGP_KEY_ARG:
+    if (command_line_store(stored, sizeof stored / sizeof *stored, key, arg, o)) return 0;
+    if (key == TOP)
+        o->failure = command_line_count("top", arg, MOST_TOP, &o->top);
+    else if (key == BATCH)
+        o->failure = command_line_count("batch", arg, 1 << 16, &o->batch);
+    else if (key == THREADS)
+        o->failure = command_line_count("threads", arg, 1024, &o->threads);
+    else if (key == ARGP_KEY_ARG)
         o->failure = take_path(o, arg);
-        break;
-    default:
+    else
         return command_line_key(key, state);
-    }
     return o->failure ? EINVAL : 0;
 }
 

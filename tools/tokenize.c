@@ -15,7 +15,6 @@
  * intact.
  */
 #include <argp.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -125,58 +124,30 @@ static const struct argp_option argp_options[] = {
     {0},
 };
 
+static const stored_option stored[] = {
+    {'v', offsetof(options, vocab)},
+    {'o', offsetof(options, prefix)},
+    {'f', offsetof(options, val_fraction)},
+    {'s', offsetof(options, separator)},
+    {'S', offsetof(options, special)},
+    {'t', offsetof(options, thread_text)},
+    {'d', offsetof(options, decode)},
+    {KEY_CHAT, offsetof(options, chat)},
+    {KEY_JSONL, offsetof(options, jsonl)},
+    {KEY_LEARN, offsetof(options, learn)},
+    {KEY_TEMPLATE, offsetof(options, template_file)},
+    {KEY_MAX_TOKENS, offsetof(options, max_tokens)},
+    {KEY_TOO_LONG, offsetof(options, too_long)},
+    {KEY_SHOW, offsetof(options, show)},
+};
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     options *o = state->input;
-    switch (key) {
-    case 'v':
-        o->vocab = arg;
-        return 0;
-    case 'o':
-        o->prefix = arg;
-        return 0;
-    case 'f':
-        o->val_fraction = arg;
-        return 0;
-    case 's':
-        o->separator = arg;
-        return 0;
-    case 'S':
-        o->special = arg;
-        return 0;
-    case 't':
-        o->thread_text = arg;
-        return 0;
-    case 'd':
-        o->decode = true;
-        return 0;
-    case KEY_CHAT:
-        o->chat = true;
-        return 0;
-    case KEY_JSONL:
-        o->jsonl = arg;
-        return 0;
-    case KEY_LEARN:
-        o->learn = arg;
-        return 0;
-    case KEY_TEMPLATE:
-        o->template_file = arg;
-        return 0;
-    case KEY_MAX_TOKENS:
-        o->max_tokens = arg;
-        return 0;
-    case KEY_TOO_LONG:
-        o->too_long = arg;
-        return 0;
-    case KEY_SHOW:
-        o->show = arg;
-        return 0;
-    case ARGP_KEY_ARG:
-        o->inputs[o->n_inputs++] = arg;
-        return 0;
-    default:
-        return command_line_key(key, state);
-    }
+    if (command_line_store(stored, sizeof stored / sizeof *stored, key, arg, o)) return 0;
+    if (key != ARGP_KEY_ARG) return command_line_key(key, state);
+    o->inputs[o->n_inputs++] = arg;
+    return 0;
 }
 
 /* ---- the text ---- */
@@ -440,8 +411,7 @@ static error *vocab_and_documents(const options *opt, text *t, size_t n_train, b
     bool made = strcmp(opt->vocab, "bytes") == 0 || strncmp(opt->vocab, "bpe:", 4) == 0;
     if (made && (opt->separator || opt->jsonl)) return learn_from_documents(opt, t, n_train, out);
     TRY(make_vocab(opt->vocab, t->bytes, n_train, 0, out));
-    bool one_text =
-        made && !opt->separator; /* a learned or byte vocabulary has no such token */
+    bool one_text = made && !opt->separator; /* a learned or byte vocabulary has no such token */
     return one_text ? add_document(t, 0, t->n) : find_documents(t, opt->separator);
 }
 
@@ -503,36 +473,21 @@ static error *read_and_write(const options *opt, double fraction, bpe_special sp
 static error *read_threads(options *o)
 {
     enum { MOST = 1024 };
-    char *end = NULL;
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    long n = o->thread_text ? strtol(o->thread_text, &end, 10) : online < 1 ? 1 : online;
-    if (o->thread_text && (end == o->thread_text || *end || n < 1 || n > MOST))
-        return user_error("--threads %s: give a number from 1 to %d", o->thread_text, MOST);
-    o->threads = (int)(n < MOST ? n : MOST);
+    int64_t n = sysconf(_SC_NPROCESSORS_ONLN);
+    if (o->thread_text) TRY(command_line_count("threads", o->thread_text, MOST, &n));
+    o->threads = (int)(n < 1 ? 1 : n < MOST ? n : MOST);
     return NULL;
 }
 
 static error *read_special(const options *opt, bpe_special *out)
 {
+    static const char *const words[] = {"text", "allow"};
     if (opt->separator && !*opt->separator)
         return user_error("--separator '': give the string that stands between documents");
-    if (!opt->special || strcmp(opt->special, "text") == 0) return NULL;
-    if (strcmp(opt->special, "allow") != 0)
-        return user_error("--special %s: must be text or allow", opt->special);
-    *out = BPE_SPECIAL_ALLOW;
+    int i = 0;
+    if (opt->special) TRY(command_line_word("special", opt->special, words, 2, &i));
+    *out = i ? BPE_SPECIAL_ALLOW : BPE_SPECIAL_TEXT;
     return NULL;
-}
-
-/* An integer >= 1; `otherwise` without a text. */
-static error *read_count(const char *option, const char *given, int64_t otherwise, int64_t *out)
-{
-    char *end;
-    *out = otherwise;
-    if (!given) return NULL;
-    errno = 0;
-    *out = strtoll(given, &end, 10);
-    if (end != given && !*end && !errno && *out >= 1 && *out <= INT32_MAX) return NULL;
-    return user_error("%s %s: give a whole number from 1 to %d", option, given, INT32_MAX);
 }
 
 static error *read_fraction(const options *opt, double *out)
@@ -547,31 +502,16 @@ static error *read_fraction(const options *opt, double *out)
     return NULL;
 }
 
-/* The index of a word in a list; the first one without a text. */
-static error *read_word(const char *option, const char *given, const char *const words[3], int *out)
-{
-    *out = 0;
-    for (int i = 0; i < 3 && given && words[i]; i++)
-        if (!strcmp(given, words[i])) {
-            *out = i;
-            return NULL;
-        }
-    return given ? user_error("%s %s: say %s%s%s%s%s", option, given, words[0],
-                              words[2] ? ", " : " or ", words[1], words[2] ? " or " : "",
-                              words[2] ? words[2] : "")
-                 : NULL;
-}
-
 static error *tokenize_examples(const options *opt)
 {
-    static const char *const learn[3] = {"answers", "all"}, *const lengths[3] = {"refuse", "cut",
-                                                                                 "skip"};
+    static const char *const learn[] = {"answers", "all"}, *const lengths[] = {"refuse", "cut",
+                                                                               "skip"};
     chat_job job = {.inputs = opt->inputs,
                     .n_inputs = opt->n_inputs,
                     .vocab = opt->vocab,
                     .prefix = opt->prefix,
                     .template_file = opt->template_file};
-    int which;
+    int which = 0;
     const char *extra = opt->separator     ? "--separator"
                         : opt->jsonl       ? "--jsonl"
                         : opt->thread_text ? "--threads"
@@ -580,12 +520,13 @@ static error *tokenize_examples(const options *opt)
     if (!strcmp(opt->vocab, "bytes") || !strncmp(opt->vocab, "bpe:", 4))
         return user_error(
             "--chat learns no vocabulary: give --vocab the model's, its directory or a file");
-    TRY(read_word("--learn", opt->learn, learn, &which));
-    job.all = which == 1;
-    TRY(read_word("--too-long", opt->too_long, lengths, &which));
-    job.too_long = (too_long)which;
-    TRY(read_count("--max-tokens", opt->max_tokens, 0, &job.max_tokens));
-    TRY(read_count("--show", opt->show, 0, &job.show));
+    if (opt->learn) TRY(command_line_word("learn", opt->learn, learn, 2, &which));
+    job.all = which;
+    if (opt->too_long) TRY(command_line_word("too-long", opt->too_long, lengths, 3, &which));
+    job.too_long = opt->too_long ? (too_long)which : TOO_LONG_REFUSE;
+    if (opt->max_tokens)
+        TRY(command_line_count("max-tokens", opt->max_tokens, INT32_MAX, &job.max_tokens));
+    if (opt->show) TRY(command_line_count("show", opt->show, INT32_MAX, &job.show));
     if (opt->too_long && !job.max_tokens) return user_error("--too-long: only with --max-tokens");
     if (job.show && opt->prefix) return user_error("--show writes no files: leave --output out");
     TRY(read_fraction(opt, &job.fraction));

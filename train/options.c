@@ -491,17 +491,6 @@ static error *run_argp(int argc, char **argv, options *o, bool *given)
 
 /* ---- from strings to settings ---- */
 
-static error *one_of(const char *option, const char *text, const char *const *names, int n,
-                     int *out)
-{
-    for (*out = 0; *out < n; (*out)++)
-        if (!strcmp(text, names[*out])) return NULL;
-    char all[200] = "";
-    for (int i = 0; i < n; i++)
-        snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "", names[i]);
-    return user_error("--%s %s: must be one of %s", option, text, all);
-}
-
 /* Sizes that are allowed one by one may still multiply to more than 64 bits, or any machine, can
  * hold. */
 static error *check_products(const options *o)
@@ -554,14 +543,15 @@ static error *resolve_types(options *o)
     static const char *const types[] = {"fp32", "bf16"};
     static const char *const which[] = {"matrices", "all"};
     int i;
-    TRY(one_of("dtype", o->dtype_name, types, 2, &i));
+    TRY(command_line_word("dtype", o->dtype_name, types, 2, &i));
     o->type = i ? BF16 : F32;
     i = MASTER_F32;
-    if (o->master_name) TRY(one_of("master", o->master_name, master_names, MASTER_FORMS, &i));
+    if (o->master_name)
+        TRY(command_line_word("master", o->master_name, master_names, MASTER_FORMS, &i));
     o->master = (master_form)i;
-    TRY(one_of("state", o->state_name, state_names, STATE_FORMS, &i));
+    TRY(command_line_word("state", o->state_name, state_names, STATE_FORMS, &i));
     o->optim.state = (state_form)i;
-    TRY(one_of("state-of", o->state_of, which, 2, &i));
+    TRY(command_line_word("state-of", o->state_of, which, 2, &i));
     o->optim.state_all = i;
     o->optim.type = o->type;
     o->optim.seed = (uint64_t)o->seed;
@@ -607,10 +597,10 @@ static error *resolve_optimizer(options *o)
     c->sparse = o->sparsity > 0;
     TRY(resolve_types(o));
     int which;
-    TRY(one_of("optim-impl", o->impl, impls, 2, &which));
+    TRY(command_line_word("optim-impl", o->impl, impls, 2, &which));
     c->fused = which == 0;
     if (o->gradients) {
-        TRY(one_of("gradients", o->gradients, policies, 5, &which));
+        TRY(command_line_word("gradients", o->gradients, policies, 5, &which));
         c->gradients = (grad_policy)which;
     }
     c->clip = isnan(o->grad_clip) ? tuning_clip(o) : o->grad_clip;
@@ -644,7 +634,7 @@ static error *not_levels(const options *o)
 static error *take_level(options *o, const char *word)
 {
     int level;
-    TRY(one_of("offload", word, offload_levels, 4, &level));
+    TRY(command_line_word("offload", word, offload_levels, 4, &level));
     bool activations = level == 3, alone = !strcmp(word, o->offload_name);
     if ((activations ? o->offload_activations : o->offload != OFFLOAD_NONE) ||
         (level == OFFLOAD_NONE && !alone))
@@ -761,7 +751,7 @@ static error *resolve(options *o)
     TRY(resolve_host_memory(o));
     if (o->memory) TRY(option_sizes(o->memory, o->sizes, &o->n_sizes));
     TRY(resolve_allow(o));
-    TRY(one_of("device", o->device_name, device_choice_names, DEVICE_CHOICES, &where));
+    TRY(command_line_word("device", o->device_name, device_choice_names, DEVICE_CHOICES, &where));
     o->device = (device_choice)where;
     if (!o->out && !o->plan) o->out = DEFAULT_OUT;
     return options_refuse(o);

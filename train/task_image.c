@@ -1,4 +1,5 @@
 /* task_image.c - the task of classifying images: ViT or ConvNeXt on labelled images. */
+#include "base/command_line.h"
 #include "base/files.h"
 #include "base/outfile.h"
 #include "data/images/image_source.h"
@@ -124,14 +125,6 @@ static void image_defaults(options *o)
     o->batch = 64;
 }
 
-static error *one_of_two(const char *name, const char *given, const char *a, const char *b,
-                         bool *is_b)
-{
-    *is_b = !strcmp(given, b);
-    if (*is_b || !strcmp(given, a)) return NULL;
-    return user_error("--%s %s: must be %s or %s", name, given, a, b);
-}
-
 static error *image_size(const options *o, model_config *c)
 {
     char rest;
@@ -190,8 +183,9 @@ static error *resolve_pixels(options *o)
         {"imagenet", {0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}},
         {"inception", {0.5, 0.5, 0.5}, {0.5, 0.5, 0.5}},
         {"clip", {0.48145466, 0.4578275, 0.40821073}, {0.26862954, 0.26130258, 0.27577711}}};
-    bool bicubic;
-    TRY(one_of_two("interpolation", o->images.interpolation, "bilinear", "bicubic", &bicubic));
+    static const char *const kernels[] = {"bilinear", "bicubic"};
+    int kernel;
+    TRY(command_line_word("interpolation", o->images.interpolation, kernels, 2, &kernel));
     for (size_t i = 0; o->images.mean && i < sizeof known / sizeof *known; i++)
         if (!strcmp(o->images.mean, known[i].name)) {
             memcpy(o->images.mean_of, known[i].mean, sizeof o->images.mean_of);
@@ -230,14 +224,16 @@ static void apply_sizes(const options *o, model_config *c)
 /* What only some models have; loaded: it is the model of a file, which has its norm. */
 static error *apply_norm_option(const options *o, bool loaded, model_config *c)
 {
-    bool wide = is_residual_network(c), group;
+    static const char *const norms[] = {"batch", "group"};
+    bool wide = is_residual_network(c);
+    int group;
     if (o->images.drop_path > 0 && wide)
         return user_error("--drop-path %g: model %s has no such branches: leave it out",
                           o->images.drop_path, c->name);
     if (!o->images.norm) return NULL;
     if (!wide)
         return user_error("--norm %s: model %s has LayerNorms only", o->images.norm, c->name);
-    TRY(one_of_two("norm", o->images.norm, "batch", "group", &group));
+    TRY(command_line_word("norm", o->images.norm, norms, 2, &group));
     if (loaded && group != (c->norm == NORM_GROUP))
         return user_error("--norm %s: the model of --load %s has the other one; leave it out",
                           o->images.norm, o->load);
@@ -307,11 +303,14 @@ static error *take_pixels(options *o)
 
 static error *image_resolve(options *o)
 {
+    static const char *const pools[] = {"cls", "mean"};
     bool named = o->model_name, loaded = false;
+    int pool;
     if (!o->model_name) o->model_name = image_kind.default_model;
     model_config *c = &o->model;
     TRY(preset_find(&image_presets, o->model_name, c));
-    TRY(one_of_two("pool", o->images.pool, "cls", "mean", &c->mean_pool));
+    TRY(command_line_word("pool", o->images.pool, pools, 2, &pool));
+    c->mean_pool = pool;
     TRY(resolve_bad(o));
     TRY(resolve_pixels(o));
     bool given = o->eval_only && o->load && !o->resume; /* a checkpoint has its run's options */

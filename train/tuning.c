@@ -1,6 +1,7 @@
 /* tuning.c - see tuning.h */
 #include "train/tuning.h"
 
+#include "base/command_line.h"
 #include "train/task.h"
 
 #include <math.h>
@@ -86,15 +87,13 @@ static error *take_adapter(options *o)
 
 static error *resolve_base(options *o)
 {
+    static const char *const names[] = {"bf16", "int8", "nf4", "nf4-double"};
+    static const code_form forms[] = {CODES_BF16, CODES_INT8, CODES_NF4, CODES_NF4};
     if (!o->base) return NULL;
-    o->base_packs = !strcmp(o->base, "nf4-double");
-    o->base_form = !strcmp(o->base, "int8")   ? CODES_INT8
-                   : !strcmp(o->base, "nf4")  ? CODES_NF4
-                   : o->base_packs            ? CODES_NF4
-                   : !strcmp(o->base, "bf16") ? CODES_BF16
-                                              : CODES_NONE;
-    if (!o->base_form)
-        return user_error("--base %s: must be bf16, int8, nf4 or nf4-double", o->base);
+    int i;
+    TRY(command_line_word("base", o->base, names, 4, &i));
+    o->base_form = forms[i];
+    o->base_packs = i == 3;
     if (o->base_form == CODES_BF16 && !strcmp(o->dtype_name, "bf16"))
         o->base_form = CODES_NONE; /* it is already the case */
     return NULL;
