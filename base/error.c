@@ -115,6 +115,13 @@ void error_free(error *e)
     if (e && !e->is_static) free(e);
 }
 
+error *error_first(error *first, error *second)
+{
+    if (!first) return second;
+    error_free(second);
+    return first;
+}
+
 int error_report(const char *program, error *e)
 {
     int status = (int)e->kind;

@@ -37,6 +37,9 @@ error *error_context(error *e, const char *fmt, ...) PRINTF_LIKE(2, 3) NODISCARD
 /* Changes the kind; for an error of another process that is reported here. */
 error *error_as(error *e, error_kind kind) NODISCARD;
 
+/* The first of two failures, which may be NULL; if there are both, the second is freed. */
+error *error_first(error *first, error *second) NODISCARD;
+
 /* Attaches an errno value; and tells whether it means that a disk is full. */
 error *error_numbered(error *e, int number) NODISCARD;
 bool error_is_full_disk(const error *e); /* NULL: false */

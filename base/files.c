@@ -236,6 +236,14 @@ error *memory_stream_close(memory_stream *m)
     return no_memory_for(m);
 }
 
+error *memory_stream_save(memory_stream *m, const char *path)
+{
+    TRY(memory_stream_close(m));
+    error *e = file_write_all(path, m->text, m->n);
+    free(m->text);
+    return e;
+}
+
 /* ---- directories ---- */
 
 error *directory_sync(const char *path)

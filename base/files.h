@@ -78,6 +78,8 @@ typedef struct {
 
 error *memory_stream_open(memory_stream *m, const char *what) NODISCARD;
 error *memory_stream_close(memory_stream *m) NODISCARD;
+/* Closes it, and writes the text to a file as file_write_all does. */
+error *memory_stream_save(memory_stream *m, const char *path) NODISCARD;
 
 /* Creates a directory and its parents; an existing one must be writable.  `option` is the option
  * that named it, for messages. */

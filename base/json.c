@@ -136,6 +136,35 @@ error *json_names_once(const cJSON *json)
     return e;
 }
 
+/* ---- writing ---- */
+
+error *json_text(cJSON *json, bool ok, const char *what, char **out)
+{
+    *out = json && ok ? cJSON_Print(json) : NULL;
+    cJSON_Delete(json);
+    return *out ? NULL : user_error("out of memory for %s", what);
+}
+
+error *json_save(cJSON *json, bool ok, const char *what, const char *path)
+{
+    char *text;
+    TRY(json_text(json, ok, what, &text));
+    error *e = file_write_text(path, text);
+    cJSON_free(text);
+    return e;
+}
+
+error *json_print_line(cJSON *json, bool ok, const char *what)
+{
+    char *line = json && ok ? cJSON_PrintUnformatted(json) : NULL;
+    cJSON_Delete(json);
+    if (!line) return user_error("out of memory for %s", what);
+    puts(line);
+    cJSON_free(line);
+    fflush(stdout);
+    return stdout_check();
+}
+
 bool json_add(cJSON *object, const char *name, cJSON *item)
 {
     if (item && cJSON_AddItemToObject(object, name, item)) return true;

@@ -27,6 +27,14 @@ error *json_keep_spellings(cJSON *json, const char *text, int64_t n) NODISCARD;
  * the last. */
 error *json_names_once(const cJSON *json) NODISCARD;
 
+/* Writing: `ok` says that the object is complete, and that memory sufficed for it; it is deleted in
+ * any case.  `what` is for the message that memory did not. */
+error *json_text(cJSON *json, bool ok, const char *what,
+                 char **out) NODISCARD; /* cJSON_free(*out) */
+error *json_save(cJSON *json, bool ok, const char *what, const char *path) NODISCARD;
+/* As a line on standard output, at once. */
+error *json_print_line(cJSON *json, bool ok, const char *what) NODISCARD;
+
 /* Adds `item` to the object, or frees it; false: out of memory (`item` may be NULL then). */
 bool json_add(cJSON *object, const char *name, cJSON *item);
 

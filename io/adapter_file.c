@@ -308,7 +308,7 @@ static bool add_targets(cJSON *array, const adapter_about *about, const params *
     return ok;
 }
 
-static cJSON *config_of(const adapter_about *about, const params *p)
+error *adapter_config_write(const char *path, const adapter_about *about, const params *p)
 {
     cJSON *json = cJSON_CreateObject(), *targets = cJSON_CreateArray();
     bool ok = json_add(json, "target_modules", targets);
@@ -323,20 +323,7 @@ static cJSON *config_of(const adapter_about *about, const params *p)
          cJSON_AddStringToObject(json, "bias", "none") &&
          cJSON_AddBoolToObject(json, "fan_in_fan_out", about->model->names->transposed) &&
          cJSON_AddBoolToObject(json, "inference_mode", true);
-    if (ok) return json;
-    cJSON_Delete(json);
-    return NULL;
-}
-
-error *adapter_config_write(const char *path, const adapter_about *about, const params *p)
-{
-    cJSON *json = config_of(about, p);
-    char *text = json ? cJSON_Print(json) : NULL;
-    cJSON_Delete(json);
-    error *e =
-        text ? file_write_text(path, text) : user_error("out of memory for adapter_config.json");
-    cJSON_free(text);
-    return e;
+    return json_save(json, ok, "adapter_config.json", path);
 }
 
 error *adapter_tensors_list(const adapter_about *about, const params *p, named_tensor **out, int *n)

@@ -121,7 +121,7 @@ static int64_t features_of(const model_config *c)
                                                : 0);
 }
 
-static error *config_text(const image_card *card, char **out)
+static error *write_card(const char *path, const image_card *card)
 {
     const model_config *c = &card->model;
     cJSON *json = cJSON_CreateObject();
@@ -130,9 +130,7 @@ static error *config_text(const image_card *card, char **out)
               cJSON_AddNumberToObject(json, "num_features", (double)features_of(c)) &&
               (!card->n_names || add_names(json, card)) && add_data(json, card) &&
               json_add(json, "regrad", config_json(c));
-    *out = ok ? cJSON_Print(json) : NULL;
-    cJSON_Delete(json);
-    return *out ? NULL : no_memory();
+    return json_save(json, ok, "a model's config.json", path);
 }
 
 static error *write_names(const char *directory, const image_card *card)
@@ -143,20 +141,15 @@ static error *write_names(const char *directory, const image_card *card)
     TRY(memory_stream_open(&m, "classes.txt"));
     for (int64_t i = 0; i < card->n_names; i++)
         fprintf(m.to, "%s\n", card->names[i]);
-    TRY(memory_stream_close(&m));
-    error *e = file_write_all(path, m.text, m.n);
-    free(m.text);
-    return e;
+    return memory_stream_save(&m, path);
 }
 
 error *image_card_write(const char *directory, const image_card *card)
 {
-    char path[PATH_LENGTH], *text;
+    char path[PATH_LENGTH];
     TRY(path_join(path, directory, "config.json"));
-    TRY(config_text(card, &text));
-    error *e = file_write_text(path, text);
-    free(text);
-    return e || !card->n_names ? e : write_names(directory, card);
+    TRY(write_card(path, card));
+    return card->n_names ? write_names(directory, card) : NULL;
 }
 
 /* Pillow's numbers, in transformers' `resample`. */
@@ -193,12 +186,7 @@ static error *write_processor(const char *directory, const image_card *card)
     if (!(card->std[0] > 0)) return NULL;
     TRY(path_join(path, directory, "preprocessor_config.json"));
     cJSON *json = cJSON_CreateObject();
-    char *text = json && add_processor(json, card) ? cJSON_Print(json) : NULL;
-    cJSON_Delete(json);
-    if (!text) return user_error("out of memory for preprocessor_config.json");
-    error *e = file_write_text(path, text);
-    free(text);
-    return e;
+    return json_save(json, json && add_processor(json, card), "preprocessor_config.json", path);
 }
 
 error *image_card_write_hf(const char *directory, const image_card *card, const char *type)

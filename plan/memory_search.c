@@ -120,9 +120,7 @@ error *fit_measure(device *dev, size_t most, machine_rates *out)
     out->host_gbs = 0;
     error *e = copy_rate(dev, room.memory, bytes, &out->host_gbs);
     dev->ops->release(dev, room.memory);
-    error *failed = device_status(dev);
-    if (e) error_free(failed);
-    return e ? e : failed;
+    return error_first(e, device_status(dev));
 }
 
 double fit_seconds(const work_count *work, dtype type, const machine_rates *rates)

@@ -148,14 +148,7 @@ error *comm_agree(comm *c, error *mine)
     }
     error *e = alloc_array(&all, (size_t)c->size, sizeof *all);
     if (!e) e = comm_share(c, &own, all, sizeof own);
-    if (e) {
-        if (!mine)
-            mine = e;
-        else
-            error_free(e);
-    } else {
-        mine = first_of(c, mine, all);
-    }
+    mine = e ? error_first(mine, e) : first_of(c, mine, all);
     free(all);
     return mine;
 }

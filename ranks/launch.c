@@ -152,11 +152,7 @@ error *wire_launch(int n, bool *parent, int *status)
     } else {
         close(listener);
         if (e) to_all(&f, SIGKILL);
-        error *other = watch_family(&f, &signals);
-        if (e)
-            error_free(other);
-        else
-            e = other;
+        e = error_first(e, watch_family(&f, &signals));
     }
     free(f.pid);
     return e;

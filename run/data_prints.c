@@ -65,8 +65,5 @@ error *data_prints_keep(const char *out, const data_prints *prints)
     fputc('{', m.to);
     print_one(m.to, "train", &prints->train, ",");
     print_one(m.to, "val", &prints->val, "}");
-    TRY(memory_stream_close(&m));
-    error *e = file_write_all(path, m.text, m.n);
-    free(m.text);
-    return e;
+    return memory_stream_save(&m, path);
 }

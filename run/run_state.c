@@ -299,12 +299,7 @@ static error *write_values(const run_contents *c, const char *path)
 {
     cJSON *v = NULL;
     TRY(values_of(c, &v));
-    char *text = cJSON_Print(v);
-    cJSON_Delete(v);
-    error *e = text ? file_write_text(path, text)
-                    : user_error("out of memory for a checkpoint's state.json");
-    cJSON_free(text);
-    return e;
+    return json_save(v, true, "a checkpoint's state.json", path);
 }
 
 /* A value as it is in the file, "none" if absent. */

@@ -283,7 +283,7 @@ static void test_types_are_resolved(void **state)
     assert_int_equal(o.optim.state, STATE_INT8);
     assert_true(o.optim.state_all);
     REFUSED(PARSE("--master", "split16"), "--master split16", "--dtype bf16");
-    REFUSED(PARSE("--dtype", "fp16"), "--dtype fp16", "fp32, bf16");
+    REFUSED(PARSE("--dtype", "fp16"), "--dtype fp16", "fp32 or bf16");
     REFUSED(PARSE("--dtype", "bf16", "--master", "half"), "--master half", "split16");
     REFUSED(PARSE("--state", "int4"), "--state int4", "int8");
     REFUSED(PARSE("--dtype", "bf16", "--optim-impl", "passes"), "--optim-impl passes", "fused");
@@ -593,7 +593,7 @@ static void test_offload(void **state)
     must(PARSE("--plan"));
     assert_int_equal(o.offload, OFFLOAD_NONE);
     REFUSED(PARSE("--offload", "masters"), "--offload masters",
-            "none, states, params, activations");
+            "none, states, params or activations");
     must(PARSE("--plan", "--offload", "activations"));
     assert_true(o.offload_activations && o.offload == OFFLOAD_NONE);
     must(PARSE("--plan", "--offload", "params,activations"));

@@ -184,10 +184,7 @@ static error *put_card(const arguments *a, const card_subject *s, const card *c)
     put_data(m.to, &c->known);
     put_losses(m.to, s->loss_per, &c->known.losses);
     put_license(m.to, a, &c->known);
-    TRY(memory_stream_close(&m));
-    error *e = file_write_all(path, m.text, m.n);
-    free(m.text);
-    return e;
+    return memory_stream_save(&m, path);
 }
 
 error *card_write(const arguments *a, const char *source, const card_subject *s)

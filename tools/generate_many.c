@@ -216,18 +216,14 @@ static error *print_result(const session *s, const row *r)
     error *e = clean_text(bytes, n, &text);
     free(bytes);
     cJSON *object = cJSON_CreateObject();
-    bool fine = !e && json_add(object, cJSON_IsString(r->asked) ? "prompt" : "messages",
-                               cJSON_Duplicate(r->asked, true));
-    fine = fine && json_add(object, "text", cJSON_CreateString(text.text)) &&
-           json_add(object, "tokens", cJSON_CreateNumber((double)r->made.n)) &&
-           json_add(object, "end", cJSON_CreateString(r->end));
-    char *line = fine ? cJSON_PrintUnformatted(object) : NULL;
-    if (line) puts(line);
-    if (!line && !e) e = user_error("out of memory for a text");
-    cJSON_free(line);
-    cJSON_Delete(object);
+    bool fine = !e &&
+                json_add(object, cJSON_IsString(r->asked) ? "prompt" : "messages",
+                         cJSON_Duplicate(r->asked, true)) &&
+                json_add(object, "text", cJSON_CreateString(text.text)) &&
+                json_add(object, "tokens", cJSON_CreateNumber((double)r->made.n)) &&
+                json_add(object, "end", cJSON_CreateString(r->end));
     free(text.text);
-    return e;
+    return error_first(e, json_print_line(object, fine, "a text"));
 }
 
 /* Those that are complete, from row `printed` on, as far as none is missing. */

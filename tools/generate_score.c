@@ -46,33 +46,18 @@ typedef struct {
     double nats, tokens, bytes;
 } tally;
 
-static error *print_json(cJSON *object, bool fine)
-{
-    char *line = fine ? cJSON_PrintUnformatted(object) : NULL;
-    if (line) puts(line);
-    cJSON_free(line);
-    cJSON_Delete(object);
-    fflush(stdout);
-    return line ? stdout_check() : user_error("out of memory for the figures");
-}
-
-static bool add_number(cJSON *object, const char *name, double x)
-{
-    return json_add(object, name, cJSON_CreateNumber(x));
-}
-
 static error *print_tally(const session *s, const tally *t)
 {
     double loss = t->nats / t->tokens, bits = t->bytes > 0 ? t->nats / log(2) / t->bytes : 0;
     if (s->o->json) {
         cJSON *object = cJSON_CreateObject();
-        bool fine = add_number(object, "loss", loss) &&
-                    add_number(object, "perplexity", exp(loss)) &&
-                    add_number(object, "tokens", t->tokens);
+        bool fine = cJSON_AddNumberToObject(object, "loss", loss) &&
+                    cJSON_AddNumberToObject(object, "perplexity", exp(loss)) &&
+                    cJSON_AddNumberToObject(object, "tokens", t->tokens);
         if (t->bytes > 0)
-            fine = fine && add_number(object, "bits_per_byte", bits) &&
-                   add_number(object, "bytes", t->bytes);
-        return print_json(object, fine);
+            fine = fine && cJSON_AddNumberToObject(object, "bits_per_byte", bits) &&
+                   cJSON_AddNumberToObject(object, "bytes", t->bytes);
+        return json_print_line(object, fine, "the figures");
     }
     printf("loss %.6f  perplexity %.6g", loss, exp(loss));
     if (t->bytes > 0)
@@ -288,9 +273,10 @@ static error *print_answer(const question *q, const double *likelihood, int plai
 {
     cJSON *object = cJSON_CreateObject();
     bool fine = json_add(object, "likelihoods", cJSON_CreateDoubleArray(likelihood, q->n)) &&
-                add_number(object, "gold", q->gold) && add_number(object, "choice", plain) &&
-                add_number(object, "choice_norm", normed);
-    return print_json(object, fine);
+                cJSON_AddNumberToObject(object, "gold", q->gold) &&
+                cJSON_AddNumberToObject(object, "choice", plain) &&
+                cJSON_AddNumberToObject(object, "choice_norm", normed);
+    return json_print_line(object, fine, "the figures");
 }
 
 static error *ask(quiz *z, const quiz_row *row)
@@ -343,11 +329,12 @@ static error *print_quiz(const quiz *z)
         return stdout_check();
     }
     cJSON *object = cJSON_CreateObject();
-    bool fine = add_number(object, "acc", acc) && add_number(object, "acc_stderr", acc_error) &&
-                add_number(object, "acc_norm", norm) &&
-                add_number(object, "acc_norm_stderr", norm_error) &&
-                add_number(object, "questions", (double)z->n);
-    return print_json(object, fine);
+    bool fine = cJSON_AddNumberToObject(object, "acc", acc) &&
+                cJSON_AddNumberToObject(object, "acc_stderr", acc_error) &&
+                cJSON_AddNumberToObject(object, "acc_norm", norm) &&
+                cJSON_AddNumberToObject(object, "acc_norm_stderr", norm_error) &&
+                cJSON_AddNumberToObject(object, "questions", (double)z->n);
+    return json_print_line(object, fine, "the figures");
 }
 
 static error *ask_all(quiz *z)

@@ -206,14 +206,10 @@ static error *answer(session *s, chooser *p, float *logits, cJSON *messages)
     memory_stream text;
     generation of = {.index = (uint64_t)cJSON_GetArraySize(messages) << 24, .copy = &text};
     TRY(memory_stream_open(&text, "the answer"));
-    error *e = messages_encode(s, messages, &t), *closed;
+    error *e = messages_encode(s, messages, &t);
     if (!e) e = generate_tokens(s, p, t.ids, t.n, logits, &of);
     chat_tokens_free(&t);
-    closed = memory_stream_close(&text);
-    if (!e)
-        e = closed;
-    else
-        error_free(closed);
+    e = error_first(e, memory_stream_close(&text));
     if (!e) e = add_message(messages, "assistant", text.text);
     free(text.text);
     putchar('\n');

@@ -24,6 +24,7 @@
 #include "data/images/image_source.h"
 #include "infer/classifier.h"
 #include "io/image_card.h"
+#include "base/json.h"
 
 enum { MOST_PATHS = 4096, MOST_TOP = 1000, FIRST_FEW = 5 };
 
@@ -232,12 +233,7 @@ static error *print_json_line(session *s, const char *path, const guess *guesses
              cJSON_AddStringToObject(item, "class", name_of(s, guesses[k].class, room)) &&
              cJSON_AddNumberToObject(item, "probability", guesses[k].probability);
     }
-    char *text = ok ? cJSON_PrintUnformatted(json) : NULL;
-    if (text) puts(text);
-    ok = text;
-    free(text);
-    cJSON_Delete(json);
-    return ok ? NULL : user_error("out of memory for a line of JSON");
+    return json_print_line(json, ok, "a line of JSON");
 }
 
 enum { NAME_ROOM = 500 };
@@ -354,12 +350,7 @@ static error *print_tally_json(session *s, const tally *t)
               cJSON_AddNumberToObject(json, "accuracy", part_of_file(t->right, t->n)) &&
               cJSON_AddNumberToObject(json, "top_5", part_of_file(t->in_five, t->n)) &&
               add_classes(s, t, cJSON_AddArrayToObject(json, "classes"));
-    char *text = ok ? cJSON_PrintUnformatted(json) : NULL;
-    cJSON_Delete(json);
-    if (!text) return user_error("out of memory for JSON");
-    puts(text);
-    free(text);
-    return NULL;
+    return json_print_line(json, ok, "JSON");
 }
 
 /* A name as XML text. */
@@ -412,10 +403,7 @@ static error *write_picture(session *s, const tally *t)
     memory_stream m;
     TRY(memory_stream_open(&m, s->o->picture));
     draw_matrix(s, t, m.to);
-    TRY(memory_stream_close(&m));
-    error *e = file_write_all(s->o->picture, m.text, m.n);
-    free(m.text);
-    return e;
+    return memory_stream_save(&m, s->o->picture);
 }
 
 static error *evaluate(session *s)

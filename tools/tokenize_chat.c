@@ -66,12 +66,8 @@ static error *show_example(chat_run *r, const chat_example *e)
         fine = cJSON_AddItemToArray(spans, cJSON_CreateIntArray(bounds, 2));
     }
     fine = json_add(out, "learned", spans) && fine;
-    char *text = fine ? cJSON_PrintUnformatted(out) : NULL;
-    if (text) puts(text);
-    cJSON_free(text);
-    cJSON_Delete(out);
     r->shown++;
-    return text ? NULL : user_error("out of memory for an example");
+    return json_print_line(out, fine, "an example");
 }
 
 static bool learns(const chat_tokens *t)

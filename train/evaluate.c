@@ -136,12 +136,7 @@ static error *print_result_json(const trainer *t, const measured *m)
     if (ok && m->step >= 0)
         ok = cJSON_AddNumberToObject(json, "step", (double)m->step) &&
              cJSON_AddBoolToObject(json, "averaged", m->averaged);
-    char *text = ok ? cJSON_PrintUnformatted(json) : NULL;
-    cJSON_Delete(json);
-    if (!text) return user_error("out of memory for JSON");
-    puts(text);
-    cJSON_free(text);
-    return NULL;
+    return json_print_line(json, ok, "JSON");
 }
 
 static error *print_result_text(const trainer *t, source *val, const measured *m)

@@ -49,11 +49,7 @@ error *run_report_write(const trainer *t, const run_report *r)
     TRY(path_join(path, t->o->out, r->name));
     TRY(memory_stream_open(&m, r->name));
     error *e = r->print(t, m.to);
-    error *closed = memory_stream_close(&m);
-    if (e)
-        error_free(closed);
-    else
-        e = closed;
+    e = error_first(e, memory_stream_close(&m));
     if (!e) e = file_write_all(path, m.text, m.n);
     free(m.text);
     return e;

@@ -84,9 +84,7 @@ static error *print_rows(options *o, char **out)
     bool ok = object;
     for (int i = 0; ok && i < option_count(o->task); i++)
         ok = add_option(object, option_row_at(o->task, i), o);
-    *out = ok ? cJSON_Print(object) : NULL;
-    cJSON_Delete(object);
-    return *out ? NULL : user_error("out of memory for options.json");
+    return json_text(object, ok, "options.json", out);
 }
 
 error *options_json(const options *given, char **out)

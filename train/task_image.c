@@ -572,9 +572,7 @@ static error *write_predictions(trainer *t, source *all, outfile *f)
                 (const float *)t->host_targets + i * c->vocab, logits + i * c->vocab);
     }
     free(logits);
-    if (!e) return failed;
-    error_free(failed);
-    return e;
+    return error_first(e, failed);
 }
 
 static error *predict_into(trainer *t, source *data, const char *path)

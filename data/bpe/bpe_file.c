@@ -185,8 +185,5 @@ error *bpe_write_file(const bpe *v, const char *path, void (*write)(const bpe *,
     memory_stream m;
     TRY(memory_stream_open(&m, path));
     write(v, m.to);
-    TRY(memory_stream_close(&m));
-    error *e = file_write_all(path, m.text, m.n);
-    free(m.text);
-    return e;
+    return memory_stream_save(&m, path);
 }

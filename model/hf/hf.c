@@ -1,5 +1,6 @@
 /* hf.c - see hf.h */
 #include "model/hf/hf_internal.h"
+#include "base/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,7 +133,5 @@ error *hf_config_text(const model_config *c, const char *type, char **out)
         return user_error("model %s has %s, which Hugging Face's %s cannot express", c->name, lack,
                           f->type);
     cJSON *json = cJSON_CreateObject();
-    *out = json && add_fields(json, f, &fields, type) ? cJSON_Print(json) : NULL;
-    cJSON_Delete(json);
-    return *out ? NULL : user_error("out of memory for config.json");
+    return json_text(json, json && add_fields(json, f, &fields, type), "config.json", out);
 }

@@ -218,7 +218,5 @@ error *hf_image_text(const model_config *c, char *const *names, const char *type
         return user_error("model %s has %s, which transformers' models of images cannot express",
                           c->name, lack);
     cJSON *json = cJSON_CreateObject();
-    *out = json && add_all(json, c, names, type) ? cJSON_Print(json) : NULL;
-    cJSON_Delete(json);
-    return *out ? NULL : user_error("out of memory for config.json");
+    return json_text(json, json && add_all(json, c, names, type), "config.json", out);
 }
