@@ -69,7 +69,7 @@ ROW_FN void sum_part(const channel_sums_op *o, int64_t b, int64_t c, int64_t n, 
     }
 }
 
-static void sums_range(const void *op, int64_t first, int64_t end)
+static void channel_sums_range(const void *op, int64_t first, int64_t end)
 {
     const channel_sums_op *o = op;
     for (int64_t k = first; k < end; k++) {
@@ -78,11 +78,7 @@ static void sums_range(const void *op, int64_t first, int64_t end)
     }
 }
 
-void cpu_channel_sums(device *dev, int stream, const channel_sums_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), parts_of(o->x), 1, sums_range, o);
-}
+CPU_ENTRY(channel_sums, parts_of(o->x), 1)
 
 /* The mean and variance of images [b, b_end), channels [c, c_end), from those of each. */
 static void join_means(const channel_stats_op *o, int64_t b, int64_t b_end, int64_t c,
@@ -179,7 +175,7 @@ ROW_FN void norm_part(const channel_norm_op *o, int64_t b, int64_t c, int64_t n,
     }
 }
 
-static void norm_range(const void *op, int64_t first, int64_t end)
+static void channel_norm_range(const void *op, int64_t first, int64_t end)
 {
     const channel_norm_op *o = op;
     for (int64_t k = first; k < end; k++) {
@@ -191,11 +187,7 @@ static void norm_range(const void *op, int64_t first, int64_t end)
     }
 }
 
-void cpu_channel_norm(device *dev, int stream, const channel_norm_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), parts_of(o->x), 1, norm_range, o);
-}
+CPU_ENTRY(channel_norm, parts_of(o->x), 1)
 
 /* ---- gradients ---- */
 
@@ -229,7 +221,7 @@ ROW_FN void grad_sums(const channel_grad_sums_op *o, int64_t b, int64_t c, int64
     }
 }
 
-static void grad_sums_range(const void *op, int64_t first, int64_t end)
+static void channel_grad_sums_range(const void *op, int64_t first, int64_t end)
 {
     const channel_grad_sums_op *o = op;
     for (int64_t k = first; k < end; k++) {
@@ -238,11 +230,7 @@ static void grad_sums_range(const void *op, int64_t first, int64_t end)
     }
 }
 
-void cpu_channel_grad_sums(device *dev, int stream, const channel_grad_sums_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), parts_of(o->x), 1, grad_sums_range, o);
-}
+CPU_ENTRY(channel_grad_sums, parts_of(o->x), 1)
 
 static void give_sum(grad g, int64_t c, double sum)
 {

@@ -71,7 +71,7 @@ ROW_FN void scale_channel_row(void *out, const void *x, const void *scale, const
               load(type, scale, i) * load(type, x, i) + (residual ? load(type, residual, i) : 0));
 }
 
-static void scale_range(const void *op, int64_t first, int64_t end)
+static void scale_channels_range(const void *op, int64_t first, int64_t end)
 {
     const scale_channels_op *o = op;
     for (int64_t r = first; r < end; r++) {
@@ -82,11 +82,7 @@ static void scale_range(const void *op, int64_t first, int64_t end)
     }
 }
 
-void cpu_scale_channels(device *dev, int stream, const scale_channels_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), tensor_rows(o->x), rows_at_once(tensor_cols(o->x)), scale_range, o);
-}
+CPU_ROWS(scale_channels, x)
 
 enum { COLUMNS = 64 };
 

@@ -87,25 +87,13 @@ ROW_FN void classify_row(const classify_op *o, int64_t r, int type)
     store(type, x, target, part - (float)o->scale);
 }
 
-static void classify_range(const void *op, int64_t first, int64_t end)
-{
-    const classify_op *o = op;
-    for (int64_t r = first; r < end; r++)
-        FOR_WORKING_TYPE(o->logits.type, classify_row(o, r, TYPE));
-}
+CPU_EACH_ROW(classify, logits, classify_row(o, r, TYPE))
 
 ROW_FN void cap_row(void *x, int64_t n, float cap, float inverse, int type)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
         store(type, x, i, cap * vector_tanh(load(type, x, i) * inverse));
-}
-
-void cpu_classify(device *dev, int stream, const classify_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), tensor_rows(o->logits), rows_at_once(tensor_cols(o->logits)),
-             classify_range, o);
 }
 
 static void soft_cap_range(const void *op, int64_t first, int64_t end)
@@ -117,12 +105,7 @@ static void soft_cap_range(const void *op, int64_t first, int64_t end)
                          cap_row(element_at(o->x, r, 0), tensor_cols(o->x), cap, inverse, TYPE));
 }
 
-void cpu_soft_cap(device *dev, int stream, const soft_cap_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), tensor_rows(o->x), rows_at_once(tensor_cols(o->x)), soft_cap_range,
-             o);
-}
+CPU_ROWS(soft_cap, x)
 
 /* ---- soft targets ---- */
 
@@ -159,16 +142,4 @@ ROW_FN void classify_soft_row(const classify_soft_op *o, int64_t r, int type)
         store(type, x, i, exponential(x, i, max, type) * factor - t[i] * scale);
 }
 
-static void classify_soft_range(const void *op, int64_t first, int64_t end)
-{
-    const classify_soft_op *o = op;
-    for (int64_t r = first; r < end; r++)
-        FOR_WORKING_TYPE(o->logits.type, classify_soft_row(o, r, TYPE));
-}
-
-void cpu_classify_soft(device *dev, int stream, const classify_soft_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), tensor_rows(o->logits), rows_at_once(tensor_cols(o->logits)),
-             classify_soft_range, o);
-}
+CPU_EACH_ROW(classify_soft, logits, classify_soft_row(o, r, TYPE))

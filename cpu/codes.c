@@ -25,11 +25,7 @@ static void quantize_range(const void *op, int64_t first, int64_t end)
             quantize_block(o, b * CODE_BLOCK, min64(CODE_BLOCK, count - b * CODE_BLOCK), TYPE));
 }
 
-void cpu_quantize(device *dev, int stream, const quantize_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), tensor_count(o->scales), 64, quantize_range, o);
-}
+CPU_ENTRY(quantize, tensor_count(o->scales), 64)
 
 ROW_FN void dequantize_block(const dequantize_op *o, int64_t at, int64_t n, int form, int type)
 {
@@ -55,8 +51,4 @@ static void dequantize_range(const void *op, int64_t first, int64_t end)
     }
 }
 
-void cpu_dequantize(device *dev, int stream, const dequantize_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), tensor_count(o->scales), 64, dequantize_range, o);
-}
+CPU_ENTRY(dequantize, tensor_count(o->scales), 64)

@@ -54,6 +54,24 @@ static inline int64_t rows_at_once(int64_t cols)
     return cols < 1 ? NUMBERS : cols < NUMBERS ? NUMBERS / cols : 1;
 }
 
+/* The entry of an operation whose NAME_range runs over [0, n), in parts of at least `grain`; over
+ * the rows of an operand; and where each row is one call, NAME_range as well. */
+#define CPU_ENTRY(name, n, grain)                                                                  \
+    void cpu_##name(device *dev, int stream, const name##_op *o)                                   \
+    {                                                                                              \
+        (void)stream;                                                                              \
+        pool_for(cpu_threads(dev), n, grain, name##_range, o);                                     \
+    }
+#define CPU_ROWS(name, x) CPU_ENTRY(name, tensor_rows(o->x), rows_at_once(tensor_cols(o->x)))
+#define CPU_EACH_ROW(name, x, call)                                                                \
+    static void name##_range(const void *op, int64_t first, int64_t end)                           \
+    {                                                                                              \
+        const name##_op *o = op;                                                                   \
+        for (int64_t r = first; r < end; r++)                                                      \
+            FOR_WORKING_TYPE(o->x.type, call);                                                     \
+    }                                                                                              \
+    CPU_ROWS(name, x)
+
 /* Rounds both operands to 8 bits, if the call is marked and the memory for it was lent; narrow.c */
 void product_narrow(device *dev, product *p, fp8_format a, fp8_format b);
 

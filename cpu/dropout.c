@@ -47,9 +47,4 @@ static void dropout_range(const void *op, int64_t first, int64_t end)
         FOR_WORKING_TYPE(o->x.type, dropout_row(o, r, row + (uint64_t)r, TYPE));
 }
 
-void cpu_dropout(device *dev, int stream, const dropout_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), tensor_rows(o->x), rows_at_once(tensor_cols(o->x)), dropout_range,
-             o);
-}
+CPU_ROWS(dropout, x)

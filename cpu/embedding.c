@@ -53,12 +53,7 @@ static void embedding_range(const void *op, int64_t first, int64_t end)
     }
 }
 
-void cpu_embedding(device *dev, int stream, const embedding_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), tensor_rows(o->out), rows_at_once(tensor_cols(o->out)),
-             embedding_range, o);
-}
+CPU_ROWS(embedding, out)
 
 /* ---- gradient, f32 ---- */
 

@@ -49,32 +49,10 @@ ROW_FN void gate_grad_row(activation act, int64_t n, void *x, const void *dout, 
     }
 }
 
-static void gate_range(const void *op, int64_t first, int64_t end)
-{
-    const gate_op *o = op;
-    for (int64_t r = first; r < end; r++)
-        FOR_WORKING_TYPE(o->x.type, gate_row(o->act, tensor_cols(o->out), element_at(o->x, r, 0),
-                                             element_at(o->out, r, 0), TYPE));
-}
+CPU_EACH_ROW(gate, x,
+             gate_row(o->act, tensor_cols(o->out), element_at(o->x, r, 0), element_at(o->out, r, 0),
+                      TYPE))
 
-void cpu_gate(device *dev, int stream, const gate_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), tensor_rows(o->out), rows_at_once(tensor_cols(o->x)), gate_range, o);
-}
-
-static void gate_grad_range(const void *op, int64_t first, int64_t end)
-{
-    const gate_grad_op *o = op;
-    for (int64_t r = first; r < end; r++)
-        FOR_WORKING_TYPE(o->x.type,
-                         gate_grad_row(o->act, tensor_cols(o->dout), element_at(o->x, r, 0),
-                                       element_at(o->dout, r, 0), TYPE));
-}
-
-void cpu_gate_grad(device *dev, int stream, const gate_grad_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), tensor_rows(o->dout), rows_at_once(tensor_cols(o->x)),
-             gate_grad_range, o);
-}
+CPU_EACH_ROW(gate_grad, x,
+             gate_grad_row(o->act, tensor_cols(o->dout), element_at(o->x, r, 0),
+                           element_at(o->dout, r, 0), TYPE))

@@ -55,12 +55,7 @@ static void head_norm_range(const void *op, int64_t first, int64_t end)
     }
 }
 
-void cpu_head_norm(device *dev, int stream, const head_norm_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), tensor_rows(o->x), rows_at_once(tensor_cols(o->x)), head_norm_range,
-             o);
-}
+CPU_ROWS(head_norm, x)
 
 /* dx of one head; its part of dw is added to sums (n) */
 ROW_FN void head_grad(const void *x, const void *w, int64_t n, float offset, double eps, void *dx,

@@ -23,12 +23,8 @@ static void patches_range(const void *op, int64_t first, int64_t end)
     }
 }
 
-void cpu_patches(device *dev, int stream, const patches_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), o->images.dim[0] * (o->images.dim[2] / o->height),
-             rows_at_once(o->images.dim[1] * o->images.dim[3] * o->height), patches_range, o);
-}
+CPU_ENTRY(patches, o->images.dim[0] * (o->images.dim[2] / o->height),
+          rows_at_once(o->images.dim[1] * o->images.dim[3] * o->height))
 
 ROW_FN void add_two(void *out, const void *x, const void *y, int64_t n, int type)
 {
@@ -51,12 +47,7 @@ static void positions_range(const void *op, int64_t first, int64_t end)
     }
 }
 
-void cpu_positions(device *dev, int stream, const positions_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), tensor_rows(o->out), rows_at_once(tensor_cols(o->out)),
-             positions_range, o);
-}
+CPU_ROWS(positions, out)
 
 /* Adds n numbers, or overwrites. */
 ROW_FN void store_sums(grad g, int64_t at, const float *sum, int64_t n, int type)
@@ -142,11 +133,7 @@ static void pool_range(const void *op, int64_t first, int64_t end)
             FOR_WORKING_TYPE(o->x.type, pool_part(o, b, c, min64(COLUMNS, n - c), TYPE));
 }
 
-void cpu_pool(device *dev, int stream, const pool_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), o->x.dim[0], rows_at_once(o->x.dim[1] * o->x.dim[2]), pool_range, o);
-}
+CPU_ENTRY(pool, o->x.dim[0], rows_at_once(o->x.dim[1] * o->x.dim[2]))
 
 /* out = scale * x + residual, one row */
 ROW_FN void scale_sample_row(void *out, const void *x, float scale, const void *residual, int64_t n,
@@ -172,12 +159,7 @@ static void pool_grad_range(const void *op, int64_t first, int64_t end)
     }
 }
 
-void cpu_pool_grad(device *dev, int stream, const pool_grad_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), tensor_rows(o->dx), rows_at_once(tensor_cols(o->dx)),
-             pool_grad_range, o);
-}
+CPU_ROWS(pool_grad, dx)
 
 static void scale_samples_range(const void *op, int64_t first, int64_t end)
 {
@@ -192,9 +174,4 @@ static void scale_samples_range(const void *op, int64_t first, int64_t end)
     }
 }
 
-void cpu_scale_samples(device *dev, int stream, const scale_samples_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), tensor_rows(o->x), rows_at_once(tensor_cols(o->x)),
-             scale_samples_range, o);
-}
+CPU_ROWS(scale_samples, x)

@@ -79,12 +79,7 @@ static void activate_range(const void *op, int64_t first, int64_t end)
         activate_row(op, r);
 }
 
-void cpu_activate(device *dev, int stream, const activate_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), tensor_rows(o->x), rows_at_once(tensor_cols(o->x)), activate_range,
-             o);
-}
+CPU_ROWS(activate, x)
 
 /* ---- backward ---- */
 

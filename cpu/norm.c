@@ -31,18 +31,7 @@ ROW_FN void norm_row(const norm_op *o, int64_t r, int type)
     if (present(o->rstd)) floats(o->rstd)[r] = rstd;
 }
 
-static void norm_range(const void *op, int64_t first, int64_t end)
-{
-    const norm_op *o = op;
-    for (int64_t r = first; r < end; r++)
-        FOR_WORKING_TYPE(o->x.type, norm_row(o, r, TYPE));
-}
-
-void cpu_norm(device *dev, int stream, const norm_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), tensor_rows(o->x), rows_at_once(tensor_cols(o->x)), norm_range, o);
-}
+CPU_EACH_ROW(norm, x, norm_row(o, r, TYPE))
 
 /* dx of one row; its part of dw and db is added to sums: (2,C) */
 ROW_FN void norm_grad_row(const norm_grad_op *o, int64_t r, float *sums, int type)

@@ -54,9 +54,5 @@ static void rotary_range(const void *op, int64_t first, int64_t end)
     }
 }
 
-void cpu_rotary(device *dev, int stream, const rotary_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), o->x.dim[1] * ((o->size / 2 + PAIRS - 1) / PAIRS),
-             rows_at_once(o->x.dim[0] * o->heads * o->size), rotary_range, o);
-}
+CPU_ENTRY(rotary, o->x.dim[1] * ((o->size / 2 + PAIRS - 1) / PAIRS),
+          rows_at_once(o->x.dim[0] * o->heads * o->size))

@@ -38,7 +38,7 @@ void cpu_pack_scales(device *dev, int stream, const pack_scales_op *o)
     pool_for(cpu_threads(dev), scale_groups(n), 1, pack_range, o);
 }
 
-static void unpack_range(const void *op, int64_t first, int64_t end)
+static void unpack_scales_range(const void *op, int64_t first, int64_t end)
 {
     const unpack_scales_op *o = op;
     const uint8_t *codes = o->codes.data;
@@ -53,8 +53,4 @@ static void unpack_range(const void *op, int64_t first, int64_t end)
     }
 }
 
-void cpu_unpack_scales(device *dev, int stream, const unpack_scales_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), scale_groups(tensor_count(o->scales)), 16, unpack_range, o);
-}
+CPU_ENTRY(unpack_scales, scale_groups(tensor_count(o->scales)), 16)

@@ -100,11 +100,7 @@ static void expand_range(const void *op, int64_t first, int64_t end)
     }
 }
 
-void cpu_expand(device *dev, int stream, const expand_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), groups_between(o->starts), 8, expand_range, o);
-}
+CPU_ENTRY(expand, groups_between(o->starts), 8)
 
 static void compress_range(const void *op, int64_t first, int64_t end)
 {
@@ -122,11 +118,7 @@ static void compress_range(const void *op, int64_t first, int64_t end)
     }
 }
 
-void cpu_compress(device *dev, int stream, const compress_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), groups_between(o->starts), 8, compress_range, o);
-}
+CPU_ENTRY(compress, groups_between(o->starts), 8)
 
 /* ---- changing the set ---- */
 
@@ -185,11 +177,7 @@ static void prune_range(const void *op, int64_t first, int64_t end)
     }
 }
 
-void cpu_prune(device *dev, int stream, const prune_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), groups_between(o->starts), 8, prune_range, o);
-}
+CPU_ENTRY(prune, groups_between(o->starts), 8)
 
 static void regrow_range(const void *op, int64_t first, int64_t end)
 {
@@ -206,8 +194,4 @@ static void regrow_range(const void *op, int64_t first, int64_t end)
                    g * SPARSE_GROUP - (starts[g] - starts[0]), o->elements);
 }
 
-void cpu_regrow(device *dev, int stream, const regrow_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), o->n ? groups_between(o->starts) : 0, 8, regrow_range, o);
-}
+CPU_ENTRY(regrow, o->n ? groups_between(o->starts) : 0, 8)

@@ -115,11 +115,7 @@ static void fill_range(const void *op, int64_t first, int64_t end)
     FOR_WORKING_TYPE(o->x.type, fill_part(o->x.data, first, end, (float)o->value, TYPE));
 }
 
-void cpu_fill(device *dev, int stream, const fill_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), tensor_count(o->x), rows_at_once(1), fill_range, o);
-}
+CPU_ENTRY(fill, tensor_count(o->x), rows_at_once(1))
 
 ROW_FN int64_t count_nonfinite(const void *x, int64_t n, int type)
 {
@@ -142,11 +138,7 @@ static void add_range(const void *op, int64_t first, int64_t end)
     FOR_WORKING_TYPE(o->x.type, add_part(o->x.data, o->y.data, first, end, TYPE));
 }
 
-void cpu_add(device *dev, int stream, const add_op *o)
-{
-    (void)stream;
-    pool_for(cpu_threads(dev), tensor_count(o->x), rows_at_once(1), add_range, o);
-}
+CPU_ENTRY(add, tensor_count(o->x), rows_at_once(1))
 
 static void nonfinite_range(const void *op, int64_t first, int64_t end)
 {

@@ -21,7 +21,4 @@ template <class T> static void launch_add(device *dev, int stream, const add_op 
         (const T *)o->y.data, n, aligned);
 }
 
-extern "C" void cuda_add(device *dev, int stream, const add_op *o)
-{
-    BY_TYPE(o->x.type, launch_add<element>(dev, stream, o));
-}
+CUDA_ENTRY(add, x, launch_add)

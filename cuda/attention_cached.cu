@@ -36,7 +36,4 @@ template <class T> static void cached(device *dev, int stream, const attention_c
     attention_forward(dev, stream, a);
 }
 
-extern "C" void cuda_attention_cached(device *dev, int stream, const attention_cached_op *o)
-{
-    BY_TYPE(o->qkv.type, cached<element>(dev, stream, o));
-}
+CUDA_ENTRY(attention_cached, qkv, cached)

@@ -172,10 +172,7 @@ static void launch_channel_norm(device *dev, int stream, const channel_norm_op *
         threads_for(a.n.cols, 1, MOST_THREADS), 0, a);
 }
 
-extern "C" void cuda_channel_norm(device *dev, int stream, const channel_norm_op *o)
-{
-    BY_TYPE(o->x.type, launch_channel_norm<element>(dev, stream, o));
-}
+CUDA_ENTRY(channel_norm, x, launch_channel_norm)
 
 /* ---- gradients ---- */
 
@@ -268,10 +265,7 @@ static void launch_channel_grad_sums(device *dev, int stream, const channel_grad
     RUN(dev, stream, channel_grad_sums_kernel<T>, norm_blocks(o->x), WARPS * WARP, 0, a);
 }
 
-extern "C" void cuda_channel_grad_sums(device *dev, int stream, const channel_grad_sums_op *o)
-{
-    BY_TYPE(o->x.type, launch_channel_grad_sums<element>(dev, stream, o));
-}
+CUDA_ENTRY(channel_grad_sums, x, launch_channel_grad_sums)
 
 template <class T>
 static void launch_channel_norm_grad(device *dev, int stream, const channel_norm_grad_op *o)
@@ -293,7 +287,4 @@ static void launch_channel_norm_grad(device *dev, int stream, const channel_norm
         threads_for(a.n.cols, 1, MOST_THREADS), 0, a, all);
 }
 
-extern "C" void cuda_channel_norm_grad(device *dev, int stream, const channel_norm_grad_op *o)
-{
-    BY_TYPE(o->x.type, launch_channel_norm_grad<element>(dev, stream, o));
-}
+CUDA_ENTRY(channel_norm_grad, x, launch_channel_norm_grad)

@@ -71,7 +71,4 @@ template <class T> static void launch_classify(device *dev, int stream, const cl
     }
 }
 
-extern "C" void cuda_classify(device *dev, int stream, const classify_op *o)
-{
-    BY_TYPE(o->logits.type, launch_classify<element>(dev, stream, o));
-}
+CUDA_ENTRY(classify, logits, launch_classify)

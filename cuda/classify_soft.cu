@@ -129,7 +129,4 @@ template <class T> static void launch_soft(device *dev, int stream, const classi
         a);
 }
 
-extern "C" void cuda_classify_soft(device *dev, int stream, const classify_soft_op *o)
-{
-    BY_TYPE(o->logits.type, launch_soft<element>(dev, stream, o));
-}
+CUDA_ENTRY(classify_soft, logits, launch_soft)

@@ -106,7 +106,4 @@ extern "C" void cuda_quantize(device *dev, int stream, const quantize_op *o)
                            (float *)o->scales.data, n, (code_form)o->form));
 }
 
-extern "C" void cuda_dequantize(device *dev, int stream, const dequantize_op *o)
-{
-    BY_TYPE(o->out.type, launch_dequantize<element>(dev, stream, o));
-}
+CUDA_ENTRY(dequantize, out, launch_dequantize)

@@ -46,7 +46,4 @@ template <class T> static void launch_depthwise(device *dev, int stream, const d
         threads_for(a.cols, WIDTH<T>, MOST_THREADS), 0, a);
 }
 
-extern "C" void cuda_depthwise(device *dev, int stream, const depthwise_op *o)
-{
-    BY_TYPE(o->x.type, launch_depthwise<element>(dev, stream, o));
-}
+CUDA_ENTRY(depthwise, x, launch_depthwise)

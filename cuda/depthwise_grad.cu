@@ -54,7 +54,4 @@ static void launch_depthwise_grad(device *dev, int stream, const depthwise_grad_
     RUN(dev, stream, depthwise_grad_kernel<T>, grid, WARPS * WARP, 0, a);
 }
 
-extern "C" void cuda_depthwise_grad(device *dev, int stream, const depthwise_grad_op *o)
-{
-    BY_TYPE(o->x.type, launch_depthwise_grad<element>(dev, stream, o));
-}
+CUDA_ENTRY(depthwise_grad, x, launch_depthwise_grad)

@@ -53,7 +53,4 @@ template <class T> static void launch_dropout(device *dev, int stream, const dro
         threads_for(a.cols, WIDTH<T>, MOST_THREADS), 0, a);
 }
 
-extern "C" void cuda_dropout(device *dev, int stream, const dropout_op *o)
-{
-    BY_TYPE(o->x.type, launch_dropout<element>(dev, stream, o));
-}
+CUDA_ENTRY(dropout, x, launch_dropout)

@@ -51,7 +51,4 @@ template <class T> static void launch_embedding(device *dev, int stream, const e
         threads_for(a.cols, WIDTH<T>, MOST_THREADS), 0, a);
 }
 
-extern "C" void cuda_embedding(device *dev, int stream, const embedding_op *o)
-{
-    BY_TYPE(o->out.type, launch_embedding<element>(dev, stream, o));
-}
+CUDA_ENTRY(embedding, out, launch_embedding)

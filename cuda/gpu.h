@@ -160,6 +160,13 @@ static __device__ __forceinline__ unpacked<T> load_as(const float *p, int64_t le
         }                                                                                          \
     } while (0)
 
+/* The entry of an operation that is launched by its operand's type. */
+#define CUDA_ENTRY(name, operand, launch)                                                          \
+    extern "C" void cuda_##name(device *dev, int stream, const name##_op *o)                       \
+    {                                                                                              \
+        BY_TYPE(o->operand.type, launch<element>(dev, stream, o));                                 \
+    }
+
 /* ---- reductions over a warp, in a fixed order ---- */
 
 static __device__ __forceinline__ float warp_sum(float x)

@@ -150,10 +150,7 @@ template <class T> static void launch_head_norm(device *dev, int stream, const h
     RUN(dev, stream, head_norm_kernel<T>, groups(a.rows * a.heads, WARPS), THREADS, 0, a);
 }
 
-extern "C" void cuda_head_norm(device *dev, int stream, const head_norm_op *o)
-{
-    BY_TYPE(o->x.type, launch_head_norm<element>(dev, stream, o));
-}
+CUDA_ENTRY(head_norm, x, launch_head_norm)
 
 template <class T>
 static void launch_head_norm_grad(device *dev, int stream, const head_norm_grad_op *o)
@@ -175,7 +172,4 @@ static void launch_head_norm_grad(device *dev, int stream, const head_norm_grad_
     RUN(dev, stream, head_norm_dx_kernel<T>, groups(a.rows * a.heads, WARPS), THREADS, 0, a);
 }
 
-extern "C" void cuda_head_norm_grad(device *dev, int stream, const head_norm_grad_op *o)
-{
-    BY_TYPE(o->dx.type, launch_head_norm_grad<element>(dev, stream, o));
-}
+CUDA_ENTRY(head_norm_grad, dx, launch_head_norm_grad)

@@ -68,7 +68,4 @@ template <class T> static void launch_norm(device *dev, int stream, const norm_o
     RUN(dev, stream, norm_kernel<T>, groups(a.rows, WARPS), WARPS * WARP, 0, a);
 }
 
-extern "C" void cuda_norm(device *dev, int stream, const norm_op *o)
-{
-    BY_TYPE(o->x.type, launch_norm<element>(dev, stream, o));
-}
+CUDA_ENTRY(norm, x, launch_norm)

@@ -251,7 +251,4 @@ template <class T> static void launch_norm_grad(device *dev, int stream, const n
     RUN(dev, stream, norm_dx_kernel<T>, groups(a.rows, WARPS), WARPS * WARP, 0, a);
 }
 
-extern "C" void cuda_norm_grad(device *dev, int stream, const norm_grad_op *o)
-{
-    BY_TYPE(o->x.type, launch_norm_grad<element>(dev, stream, o));
-}
+CUDA_ENTRY(norm_grad, x, launch_norm_grad)

@@ -52,7 +52,4 @@ template <class T> static void launch_patches(device *dev, int stream, const pat
             a);
 }
 
-extern "C" void cuda_patches(device *dev, int stream, const patches_op *o)
-{
-    BY_TYPE(o->out.type, launch_patches<element>(dev, stream, o));
-}
+CUDA_ENTRY(patches, out, launch_patches)

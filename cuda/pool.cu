@@ -40,7 +40,4 @@ template <class T> static void launch_pool(device *dev, int stream, const pool_o
     RUN(dev, stream, pool_kernel<T>, grid, THREADS, 0, a);
 }
 
-extern "C" void cuda_pool(device *dev, int stream, const pool_op *o)
-{
-    BY_TYPE(o->x.type, launch_pool<element>(dev, stream, o));
-}
+CUDA_ENTRY(pool, x, launch_pool)

@@ -36,7 +36,4 @@ template <class T> static void launch_pool_grad(device *dev, int stream, const p
         threads_for(a.cols, WIDTH<T>, MOST_THREADS), 0, a);
 }
 
-extern "C" void cuda_pool_grad(device *dev, int stream, const pool_grad_op *o)
-{
-    BY_TYPE(o->dx.type, launch_pool_grad<element>(dev, stream, o));
-}
+CUDA_ENTRY(pool_grad, dx, launch_pool_grad)

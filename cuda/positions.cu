@@ -39,7 +39,4 @@ template <class T> static void launch_positions(device *dev, int stream, const p
         threads_for(a.cols, WIDTH<T>, MOST_THREADS), 0, a);
 }
 
-extern "C" void cuda_positions(device *dev, int stream, const positions_op *o)
-{
-    BY_TYPE(o->out.type, launch_positions<element>(dev, stream, o));
-}
+CUDA_ENTRY(positions, out, launch_positions)

@@ -60,7 +60,4 @@ static void launch_positions_grad(device *dev, int stream, const positions_grad_
         threads_for(a.cols, WIDTH<T>, MOST_THREADS), 0, a);
 }
 
-extern "C" void cuda_positions_grad(device *dev, int stream, const positions_grad_op *o)
-{
-    BY_TYPE(o->dout.type, launch_positions_grad<element>(dev, stream, o));
-}
+CUDA_ENTRY(positions_grad, dout, launch_positions_grad)

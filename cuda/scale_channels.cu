@@ -40,10 +40,7 @@ static void launch_scale_channels(device *dev, int stream, const scale_channels_
         threads_for(a.cols, WIDTH<T>, MOST_THREADS), 0, a);
 }
 
-extern "C" void cuda_scale_channels(device *dev, int stream, const scale_channels_op *o)
-{
-    BY_TYPE(o->x.type, launch_scale_channels<element>(dev, stream, o));
-}
+CUDA_ENTRY(scale_channels, x, launch_scale_channels)
 
 template <class T> struct scale_channels_grad_call {
     T *dscale;         /* (C) */
@@ -79,7 +76,4 @@ static void launch_scale_channels_grad(device *dev, int stream, const scale_chan
     RUN(dev, stream, scale_channels_grad_kernel<T>, groups(a.cols, WARP), WARPS * WARP, 0, a);
 }
 
-extern "C" void cuda_scale_channels_grad(device *dev, int stream, const scale_channels_grad_op *o)
-{
-    BY_TYPE(o->x.type, launch_scale_channels_grad<element>(dev, stream, o));
-}
+CUDA_ENTRY(scale_channels_grad, x, launch_scale_channels_grad)

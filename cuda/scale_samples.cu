@@ -40,7 +40,4 @@ static void launch_scale_samples(device *dev, int stream, const scale_samples_op
         threads_for(a.cols, WIDTH<T>, MOST_THREADS), 0, a);
 }
 
-extern "C" void cuda_scale_samples(device *dev, int stream, const scale_samples_op *o)
-{
-    BY_TYPE(o->x.type, launch_scale_samples<element>(dev, stream, o));
-}
+CUDA_ENTRY(scale_samples, x, launch_scale_samples)

@@ -33,7 +33,4 @@ template <class T> static void launch_soft_cap(device *dev, int stream, const so
         THREADS, 0, a);
 }
 
-extern "C" void cuda_soft_cap(device *dev, int stream, const soft_cap_op *o)
-{
-    BY_TYPE(o->x.type, launch_soft_cap<element>(dev, stream, o));
-}
+CUDA_ENTRY(soft_cap, x, launch_soft_cap)
