@@ -32,6 +32,7 @@
 #define REGRAD_OPS_H
 
 #include "core/device_kind.h"
+#include "core/narrow.h"
 #include "core/rope.h"
 #include "base/error.h"
 #include "core/tensor.h"

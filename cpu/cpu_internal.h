@@ -72,8 +72,9 @@ static inline int64_t rows_at_once(int64_t cols)
     }                                                                                              \
     CPU_ROWS(name, x)
 
-/* Rounds both operands to 8 bits, if the call is marked and the memory for it was lent; narrow.c */
-void product_narrow(device *dev, product *p, fp8_format a, fp8_format b);
+/* Has both operands in 8 bits, rounded here where there are no codes, if the memory for it was
+ * lent; narrow.c */
+void product_narrow(device *dev, product *p, narrow_form a, narrow_form b);
 
 /* limit.c; see cpu.h */
 double burn_lanes(device *dev, int64_t n);

@@ -57,7 +57,9 @@ void cpu_linear(device *dev, int stream, const linear_op *o)
         .pre = o->pre,
         .act = o->act,
     };
-    if (o->narrow) product_narrow(dev, &p, E4M3, E4M3);
+    if (o->narrow)
+        product_narrow(dev, &p, (narrow_form){E4M3, o->codes, o->scale},
+                       (narrow_form){.format = E4M3});
     product_run(dev, &p);
 }
 
@@ -98,7 +100,9 @@ void cpu_linear_dx(device *dev, int stream, const linear_dx_op *o)
         .slope_at = o->act == ACT_NONE ? (tensor){0} : o->pre,
         .act = o->act,
     };
-    if (o->narrow) product_narrow(dev, &p, E5M2, E4M3);
+    if (o->narrow)
+        product_narrow(dev, &p, (narrow_form){E5M2, o->codes, o->scale},
+                       (narrow_form){.format = E4M3});
     product_run(dev, &p);
 }
 
@@ -160,6 +164,8 @@ void cpu_linear_dw(device *dev, int stream, const linear_dw_op *o)
         .alpha = 1,
         .beta = o->dw.accumulate ? 1 : 0,
     };
-    if (o->narrow) product_narrow(dev, &p, E5M2, E4M3);
+    if (o->narrow)
+        product_narrow(dev, &p, (narrow_form){E5M2, o->turned_dout, o->scale_dout},
+                       (narrow_form){E4M3, o->turned_x, o->scale_x});
     product_run(dev, &p);
 }

@@ -111,9 +111,9 @@ typedef struct {
     fp8_format format_x, format_y;
     const float *back_x, *back_y; /* (1) each */
 } product;
-/* Rounds x and y, in the memory that was lent for them; if none was, the product stays as it is
- * (narrow.cu). */
-void cuda_narrow(device *dev, int stream, product *p, fp8_format of_x, fp8_format of_y);
+/* Has x and y in codes: those without are rounded in the memory that was lent for it; if none was,
+ * the product stays as it is (narrow.cu). */
+void cuda_product_narrow(device *dev, int stream, product *p, narrow_form x, narrow_form y);
 /* False if the library has no such product with gelu_of or x_sums, or the device has failed:
  * nothing was done.  Products without these two always exist. */
 bool cuda_product(device *dev, int stream, const product *p);

@@ -30,7 +30,9 @@ void cuda_linear(device *dev, int stream, const linear_op *o)
                  .ldc = o->residual.ld,
                  .ldd = sum.ld,
                  .y_transposed = true};
-    if (o->narrow) cuda_narrow(dev, stream, &p, E4M3, E4M3);
+    if (o->narrow)
+        cuda_product_narrow(dev, stream, &p, (narrow_form){E4M3, o->codes, o->scale},
+                            (narrow_form){.format = E4M3});
     cuda_product(dev, stream, &p);
     if (!act) return;
     cuda_apply(dev, stream,
@@ -82,7 +84,9 @@ void cuda_linear_dx(device *dev, int stream, const linear_dx_op *o)
                  .ldy = o->w.ld,
                  .ldc = o->dx.ld,
                  .ldd = o->dx.ld};
-    if (o->narrow) cuda_narrow(dev, stream, &p, E5M2, E4M3);
+    if (o->narrow)
+        cuda_product_narrow(dev, stream, &p, (narrow_form){E5M2, o->codes, o->scale},
+                            (narrow_form){.format = E4M3});
     if (linear_dx_with_gelu(dev, stream, o, &p)) return;
     cuda_product(dev, stream, &p);
     if (o->act != ACT_NONE) cuda_apply_grad(dev, stream, o->act, o->dx, o->pre);
@@ -118,7 +122,9 @@ void cuda_linear_dw(device *dev, int stream, const linear_dw_op *o)
                  .ldc = dw.ld,
                  .ldd = dw.ld,
                  .x_transposed = true};
-    if (o->narrow) cuda_narrow(dev, stream, &p, E5M2, E4M3);
+    if (o->narrow)
+        cuda_product_narrow(dev, stream, &p, (narrow_form){E5M2, o->turned_dout, o->scale_dout},
+                            (narrow_form){E4M3, o->turned_x, o->scale_x});
     if (linear_dw_with_db(dev, stream, o, &p)) return;
     if (present(o->db.t)) cuda_column_sums(dev, stream, o->db, o->dout);
     cuda_product(dev, stream, &p);

@@ -5,20 +5,20 @@
  *     2  round    a block finds the largest of these, makes the scale of it, and rounds tiles of
  *                 SIDE x SIDE
  *
- * The library wants both operands of an 8-bit product in one layout, the side that is summed over
- * side by side. So where it is down the rows, a tile is transposed on its way, through shared
- * memory:
+ * The library wants both operands of an 8-bit product in one layout, with the numbers that are
+ * summed over side by side. So where these are down the rows, a tile is transposed on its way,
+ * through shared memory; what two products read gets both forms in one pass:
  *
- *        x (rows,inner)  bf16  ->  (rows,inner')       as it lies
- *        x (inner,rows)  bf16  ->  (rows,inner')       transposed
+ *        x (rows,cols)  bf16  --+-->  plain  (rows,cols)       as it lies
+ *                               +-->  turned (cols,rows')      transposed
  *
- * inner' is inner rounded up to a multiple of 16, with zeros there.
+ * rows' is rows rounded up to a multiple of 16, with zeros there.
  *
- * bytes: 2 for each number by amax, 2 + 1 by round */
+ * bytes: 2 for each number by amax, 2 and 1 for each form by round */
 #include "cuda/gpu.h"
 
 static constexpr int SIDE = 64, THREADS = 256, AT_ONCE = 8 /* numbers of a thread */, LINE = 16;
-static constexpr int MOST_BLOCKS = 512; /* for each operand, that look for the largest */
+static constexpr int MOST_BLOCKS = NARROW_GROUPS; /* for each operand, that look for the largest */
 
 static_assert(NARROW_HEAD >= 2 * (MOST_BLOCKS + 64) * sizeof(uint32_t),
               "the largest of each block, and two factors");
@@ -26,13 +26,13 @@ static_assert(AT_ONCE == WIDTH<bf16>, "16 bytes");
 static_assert(SIDE * SIDE / LINE == THREADS, "a line of a transposed tile is a thread's");
 
 struct narrow_operand {
-    const void *x; /* bf16 (rows,cols), ld */
-    uint8_t *to;   /* (rows,inner), or transposed (cols,inner) */
-    int64_t rows, cols, ld, inner;
+    const void *x;           /* bf16 (rows,cols), ld */
+    uint8_t *plain, *turned; /* (rows,cols), (cols,side); one may be NULL */
+    int64_t rows, cols, ld, side;
     uint32_t *largest; /* (MOST_BLOCKS) */
     float *back;       /* what the codes must be multiplied by; NaN if x is not finite */
     fp8_format format;
-    bool transposed, aligned;
+    bool aligned;
 };
 
 struct narrowing {
@@ -125,7 +125,7 @@ static __global__ void round_kernel(narrowing two)
     if (!blockIdx.x && !threadIdx.x) *o.back = amax < 0x7f80 ? power_of_2(-k) : NAN;
     for (int64_t t = blockIdx.x; t < tiles; t += gridDim.x) {
         int64_t row0 = t / across * SIDE, col0 = t % across * SIDE;
-        if (o.transposed) __syncthreads(); /* the last tile is stored */
+        if (o.turned) __syncthreads(); /* the last tile is stored */
 #pragma unroll
         for (int part = 0; part < SIDE * SIDE / AT_ONCE / THREADS; part++) {
             int i = part * THREADS + (int)threadIdx.x, r = i / (SIDE / AT_ONCE),
@@ -137,73 +137,132 @@ static __global__ void round_kernel(narrowing two)
 #pragma unroll
             for (int n = 0; n < AT_ONCE; n++)
                 codes.x[n] = code_of(o.format, v.x[n] * scale);
-            if (o.transposed)
+            if (o.turned)
                 for (int n = 0; n < AT_ONCE; n++)
                     tile[spot(c + n, r)] = codes.x[n];
-            else if (row0 + r < o.rows && col0 + c < o.inner)
-                memcpy(o.to + (row0 + r) * o.inner + col0 + c, &codes, AT_ONCE);
+            if (o.plain && left > 0) /* cols is a multiple of NARROW_UNIT */
+                memcpy(o.plain + (row0 + r) * o.cols + col0 + c, &codes, AT_ONCE);
         }
-        if (!o.transposed) continue;
+        if (!o.turned) continue;
         __syncthreads();
         int r = threadIdx.x / (SIDE / LINE), c = threadIdx.x % (SIDE / LINE) * LINE;
-        if (col0 + r < o.cols && row0 + c < o.inner)
-            *(packed<float> *)(o.to + (col0 + r) * o.inner + row0 + c) = lines[spot(r, c) / LINE];
+        if (col0 + r < o.cols && row0 + c < o.side)
+            *(packed<float> *)(o.turned + (col0 + r) * o.side + row0 + c) =
+                lines[spot(r, c) / LINE];
     }
 }
 
-/* One operand: x, rounded in `to`; returns what is behind it. */
-static uint8_t *narrow_into(narrow_operand *o, const void *x, int64_t ld, int64_t rows,
-                            int64_t inner, bool transposed, fp8_format format, uint8_t *to)
+/* x (rows,cols), rounded; `largest` is scratch of NARROW_GROUPS. */
+static narrow_operand operand_for(const void *x, int64_t rows, int64_t cols, int64_t ld,
+                                  fp8_format format, uint32_t *largest, float *back)
 {
-    int64_t padded = (inner + NARROW_UNIT - 1) / NARROW_UNIT * NARROW_UNIT;
-    *o = {.x = x,
-          .to = to,
-          .rows = transposed ? inner : rows,
-          .cols = transposed ? rows : inner,
-          .ld = ld,
-          .inner = padded,
-          .largest = NULL,
-          .back = NULL,
-          .format = format,
-          .transposed = transposed,
-          .aligned = (uintptr_t)x % 16 == 0 && ld % AT_ONCE == 0};
-    return to + rows * padded;
+    return {.x = x,
+            .plain = NULL,
+            .turned = NULL,
+            .rows = rows,
+            .cols = cols,
+            .ld = ld,
+            .side = narrow_side(rows),
+            .largest = largest,
+            .back = back,
+            .format = format,
+            .aligned = (uintptr_t)x % 16 == 0 && ld % AT_ONCE == 0};
 }
 
-extern "C" void cuda_narrow(device *dev, int stream, product *p, fp8_format of_x, fp8_format of_y)
+/* The first n of two operands. */
+static void round_all(device *dev, int stream, narrowing *two, int n)
+{
+    int64_t work = 1, tiles = 1;
+    for (int i = 0; i < n; i++) {
+        const narrow_operand *o = &two->of[i];
+        int64_t loads = o->rows * ((o->cols + AT_ONCE - 1) / AT_ONCE);
+        int64_t all = (o->rows + SIDE - 1) / SIDE * ((o->cols + SIDE - 1) / SIDE);
+        if (loads > work) work = loads;
+        if (all > tiles) tiles = all;
+    }
+    two->blocks = groups(work, THREADS) < MOST_BLOCKS ? (int)groups(work, THREADS) : MOST_BLOCKS;
+    if (!n) return;
+    RUN(dev, stream, amax_kernel, dim3((unsigned)two->blocks, (unsigned)n), THREADS, 0, *two);
+    RUN(dev, stream, round_kernel, dim3((unsigned)tiles, (unsigned)n), THREADS, 0, *two);
+}
+
+extern "C" void cuda_narrow(device *dev, int stream, const narrow_op *o)
+{
+    narrowing one;
+    one.of[0] = one.of[1] =
+        operand_for(o->x.data, tensor_rows(o->x), tensor_cols(o->x), o->x.ld, o->format,
+                    (uint32_t *)o->scratch.data, (float *)o->scale.data);
+    if (present(o->codes)) one.of[0].plain = (uint8_t *)o->codes.data;
+    if (present(o->turned)) one.of[0].turned = (uint8_t *)o->turned.data;
+    round_all(dev, stream, &one, 1);
+}
+
+/* ---- operands of products ---- */
+
+/* One operand of a product, (rows,inner) or turned (inner,rows), and where its codes are. */
+typedef struct {
+    const void *x;
+    int64_t ld, rows, inner;
+    bool turned;
+    const uint8_t *codes; /* (rows,padded) */
+    const float *back;
+} product_side;
+
+static int64_t padded(const product_side *s)
+{
+    return narrow_side(s->inner);
+}
+
+/* Uses the codes there are, or adds the operand to those that are rounded: in `to`. Returns the
+ * end of what is used of that. */
+static uint8_t *find_codes(product_side *s, narrow_form form, uint32_t *head, uint8_t *to,
+                           narrowing *two, int *n)
+{
+    if (present(form.codes)) {
+        s->codes = (const uint8_t *)form.codes.data;
+        s->back = (const float *)form.scale.data;
+        return to;
+    }
+    narrow_operand *o = &two->of[*n];
+    float *back = (float *)head + 4 * *n; /* each on 16 bytes */
+    *o = operand_for(s->x, s->turned ? s->inner : s->rows, s->turned ? s->rows : s->inner, s->ld,
+                     form.format, head + 64 + (*n)++ * MOST_BLOCKS, back);
+    (s->turned ? o->turned : o->plain) = to;
+    s->codes = to;
+    s->back = back;
+    return to + s->rows * padded(s);
+}
+
+extern "C" void cuda_product_narrow(device *dev, int stream, product *p, narrow_form of_x,
+                                    narrow_form of_y)
 {
     tensor room = cuda_state_of(dev)->narrow;
-    if (!present(room) || p->type != BF16 || dev->failure) return;
+    bool any = present(of_x.codes) || present(of_y.codes);
+    if (dev->failure || (!any && (!present(room) || p->type != BF16))) return;
+    if (!present(room)) {
+        device_fail(dev, internal_error("a product in 8 bits before memory was lent for it"));
+        return;
+    }
     narrowing two;
+    int n = 0;
     uint32_t *head = (uint32_t *)room.data;
-    uint8_t *x = (uint8_t *)room.data + NARROW_HEAD;
-    uint8_t *y = narrow_into(&two.of[0], p->x, p->ldx, p->rows, p->inner, p->x_transposed, of_x, x);
-    uint8_t *end =
-        narrow_into(&two.of[1], p->y, p->ldy, p->cols, p->inner, !p->y_transposed, of_y, y);
-    if (end > (uint8_t *)room.data + tensor_bytes(room) || stream != STREAM_COMPUTE) {
+    product_side x = {p->x, p->ldx, p->rows, p->inner, p->x_transposed, NULL, NULL},
+                 y = {p->y, p->ldy, p->cols, p->inner, !p->y_transposed, NULL, NULL};
+    uint8_t *to = (uint8_t *)room.data + NARROW_HEAD;
+    to = find_codes(&x, of_x, head, to, &two, &n);
+    to = find_codes(&y, of_y, head, to, &two, &n);
+    if (to > (uint8_t *)room.data + tensor_bytes(room) || stream != STREAM_COMPUTE) {
         device_fail(dev,
                     internal_error("a product of %lld x %lld x %lld in 8 bits: lent were %zu bytes",
                                    (long long)p->rows, (long long)p->cols, (long long)p->inner,
                                    tensor_bytes(room)));
         return;
     }
-    int64_t work = 1, tiles = 1;
-    for (int i = 0; i < 2; i++) {
-        narrow_operand *o = &two.of[i];
-        o->back = (float *)head + 4 * i; /* each on 16 bytes */
-        o->largest = head + 64 + i * MOST_BLOCKS;
-        int64_t loads = o->rows * ((o->cols + AT_ONCE - 1) / AT_ONCE);
-        int64_t all = (o->rows + SIDE - 1) / SIDE * ((o->cols + SIDE - 1) / SIDE);
-        if (loads > work) work = loads;
-        if (all > tiles) tiles = all;
-    }
-    two.blocks = groups(work, THREADS) < MOST_BLOCKS ? (int)groups(work, THREADS) : MOST_BLOCKS;
-    RUN(dev, stream, amax_kernel, dim3((unsigned)two.blocks, 2), THREADS, 0, two);
-    RUN(dev, stream, round_kernel, dim3((unsigned)tiles, 2), THREADS, 0, two);
+    round_all(dev, stream, &two, n);
     p->narrow = true;
-    p->x = x, p->y = y;
-    p->inner = p->ldx = p->ldy = two.of[0].inner;
+    p->x = x.codes, p->y = y.codes;
+    p->inner = p->ldx = p->ldy = padded(&x);
     p->x_transposed = false, p->y_transposed = true;
-    p->format_x = of_x, p->format_y = of_y;
-    p->back_x = two.of[0].back, p->back_y = two.of[1].back;
+    p->format_x = of_x.format, p->format_y = of_y.format;
+    p->back_x = x.back, p->back_y = y.back;
 }

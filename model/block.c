@@ -133,13 +133,28 @@ static uint64_t branch_site(const pass *p, int branch)
     return (uint64_t)(SITE_BRANCHES + 2 * p->layer + branch);
 }
 
+/* Where the input of a layer is kept in 8 bits: n, or NULL. */
+static narrow_input *narrowed(const pass *p, unsigned what, weight_ids ids, narrow_input *n)
+{
+    return p->hold & what && linear_keeps_narrow(p->r, ids) && !present(n->turned) ? n : NULL;
+}
+
+static void apply_layer(const pass *p, weight_ids ids, tensor out, tensor x, narrow_input *keep,
+                        tensor residual, activation act, tensor pre)
+{
+    if (keep)
+        apply_linear_keeping(p->r, ids, out, x, keep, residual, act, pre);
+    else
+        apply_linear_in(p->r, ids, out, x, p->room, residual, act, pre);
+}
+
 /* out = residual + scale * linear(x), with dropout if there is any */
-static void add_branch(const pass *p, weight_ids ids, tensor out, tensor x, tensor residual,
-                       int branch)
+static void add_branch(const pass *p, weight_ids ids, tensor out, tensor x, narrow_input *keep,
+                       tensor residual, int branch)
 {
     tensor none = {0}, scale = branch_scale(p->s, branch);
     bool drops = leaves_out(p->r), later = drops || present(scale);
-    apply_linear_in(p->r, ids, out, x, p->room, later ? none : residual, ACT_NONE, none);
+    apply_layer(p, ids, out, x, keep, later ? none : residual, ACT_NONE, none);
     if (present(scale))
         OP(scale_samples, p->r->dev, p->r->stream, .out = out, .x = out, .scale = scale,
            .residual = drops ? none : residual);
@@ -163,6 +178,15 @@ static void add_normed(const pass *p, weight_ids ids, tensor out, tensor raw, te
 static void let_go(const pass *p, unsigned what, tensor *t)
 {
     if (!(p->hold & what)) arena_drop(p->r->arena, t);
+}
+
+/* The same of a layer's input, which is not needed where it was kept in 8 bits. */
+static void let_go_input(const pass *p, unsigned what, const narrow_input *keep, tensor *t)
+{
+    if (keep)
+        arena_drop(p->r->arena, t);
+    else
+        let_go(p, what, t);
 }
 
 /* Each of these computes one tensor of the block, if it is missing, from others that it computes
@@ -225,9 +249,11 @@ static void make_qkv(const pass *p)
     if (present(s->qkv)) return;
     if (norms_before(c)) make_norm1(p);
     s->qkv = take_rows(p, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.qkv");
-    apply_linear_in(p->r, p->ids->qkv, s->qkv, norms_before(c) ? s->norm1 : s->x, p->room, none,
-                    ACT_NONE, none);
-    if (!one_norm(c)) let_go(p, NORM1, &s->norm1); /* else the MLP reads it, too */
+    bool alone = norms_before(c) && !one_norm(c); /* else the MLP reads it, or the residual sum */
+    narrow_input *keep = alone ? narrowed(p, NORM1, p->ids->qkv, &s->qkv_in) : NULL;
+    apply_layer(p, p->ids->qkv, s->qkv, norms_before(c) ? s->norm1 : s->x, keep, none, ACT_NONE,
+                none);
+    if (!one_norm(c)) let_go_input(p, NORM1, keep, &s->norm1);
     prepare_heads(p);
 }
 
@@ -266,7 +292,8 @@ static void make_raw1(const pass *p)
     if (present(s->raw1)) return;
     make_att(p);
     s->raw1 = take_rows(p, p->c->width, "h%d.raw1");
-    apply_linear_in(p->r, p->ids->project, s->raw1, s->att, p->room, none, ACT_NONE, none);
+    apply_layer(p, p->ids->project, s->raw1, s->att,
+                narrowed(p, ATT, p->ids->project, &s->project_in), none, ACT_NONE, none);
     let_go(p, ATT, &s->att);
 }
 
@@ -282,7 +309,8 @@ static void make_mid(const pass *p)
     } else {
         make_att(p);
         s->mid = take_rows(p, p->c->width, "h%d.mid");
-        add_branch(p, p->ids->project, s->mid, s->att, s->x, 0);
+        add_branch(p, p->ids->project, s->mid, s->att,
+                   narrowed(p, ATT, p->ids->project, &s->project_in), s->x, 0);
         let_go(p, ATT, &s->att);
     }
     if (p->c->residual != RESIDUAL_PARALLEL) let_go(p, X, &s->x); /* else norm2 reads it */
@@ -336,17 +364,18 @@ static void make_act(const pass *p)
         return;
     }
     tensor *in = make_mlp_input(p, &what);
+    narrow_input *keep = what == NORM2 ? narrowed(p, NORM2, p->ids->up, &s->up_in) : NULL;
     if (p->c->gated || linear_adapted(p->ids->up)) {
         s->pre = take_rows(p, (p->c->gated ? 2 : 1) * p->c->inner, "h%d.pre");
-        apply_linear_in(p->r, p->ids->up, s->pre, *in, p->room, none, ACT_NONE, none);
+        apply_layer(p, p->ids->up, s->pre, *in, keep, none, ACT_NONE, none);
         activate(p);
         let_go(p, PRE, &s->pre);
     } else {
         if (p->hold & PRE) s->pre = take_rows(p, p->c->inner, "h%d.pre");
         s->act = take_rows(p, p->c->inner, "h%d.act");
-        apply_linear(p->r, p->ids->up, s->act, *in, none, p->c->act, s->pre);
+        apply_layer(p, p->ids->up, s->act, *in, keep, none, p->c->act, s->pre);
     }
-    if (what != MID) let_go(p, what, in); /* the residual stream is read once more */
+    if (what != MID) let_go_input(p, what, keep, in); /* the residual stream is read once more */
 }
 
 static void make_raw2(const pass *p)
@@ -356,8 +385,9 @@ static void make_raw2(const pass *p)
     if (present(s->raw2)) return;
     make_act(p);
     s->raw2 = take_rows(p, p->c->width, "h%d.raw2");
-    apply_linear_in(p->r, p->ids->down, s->raw2, s->act, p->room, none, ACT_NONE, none);
-    let_go(p, ACT, &s->act);
+    narrow_input *keep = narrowed(p, ACT, p->ids->down, &s->down_in);
+    apply_layer(p, p->ids->down, s->raw2, s->act, keep, none, ACT_NONE, none);
+    let_go_input(p, ACT, keep, &s->act);
 }
 
 static void make_out(const pass *p)
@@ -372,8 +402,9 @@ static void make_out(const pass *p)
     } else {
         make_act(p);
         s->out = take_rows(p, p->c->width, "h%d.out");
-        add_branch(p, p->ids->down, s->out, s->act, s->mid, 1);
-        let_go(p, ACT, &s->act);
+        narrow_input *keep = narrowed(p, ACT, p->ids->down, &s->down_in);
+        add_branch(p, p->ids->down, s->out, s->act, keep, s->mid, 1);
+        let_go_input(p, ACT, keep, &s->act);
     }
     let_go(p, MID, &s->mid);
 }
@@ -456,6 +487,12 @@ static tensor begin_attention(const pass *p, tensor d)
     return begin_normed(p, p->ids->post1, d, 0, &p->s->raw1, &p->s->raw_rstd1);
 }
 
+/* Must backward have the input x of a layer? */
+static bool reads_input(const pass *p, weight_ids ids, const narrow_input *kept)
+{
+    return linear_wants_input(p->r, ids) && !present(kept->turned);
+}
+
 /* The gradient of the output of the MLP's norm; absent if no gradient below is wanted, or if there
  * is no norm: then it is added to d. */
 static tensor mlp_backward(const pass *p, tensor d)
@@ -467,9 +504,10 @@ static tensor mlp_backward(const pass *p, tensor d)
     block_state *s = p->s;
     tensor branch = begin_mlp(p, d), dpre = {0}, dnorm = {0}, none = {0};
     bool below = grads_below(r, ids->down.weight);
-    if (linear_wants_input(r, ids->down) || (below && !present(s->pre))) make_act(p);
-    linear_grads g = linear_begin_grad(r, ids->down, s->act, branch);
+    if (reads_input(p, ids->down, &s->down_in) || (below && !present(s->pre))) make_act(p);
+    linear_grads g = linear_begin_grad(r, ids->down, s->act, &s->down_in, branch);
     arena_drop(a, &s->act);
+    narrow_input_drop(r, &s->down_in);
     if (below) {
         dpre = take_rows(p, c->inner, c->gated ? "h%d.dact" : "h%d.dpre");
         linear_input_grad(r, ids->down, &g, dpre, false, branch, c->gated ? none : s->pre,
@@ -487,8 +525,9 @@ static tensor mlp_backward(const pass *p, tensor d)
     if (!below) return dnorm;
 
     unsigned what = 0;
-    tensor *in = linear_wants_input(r, ids->up) ? make_mlp_input(p, &what) : NULL;
-    g = linear_begin_grad(r, ids->up, in ? *in : none, dpre);
+    tensor *in = reads_input(p, ids->up, &s->up_in) ? make_mlp_input(p, &what) : NULL;
+    g = linear_begin_grad(r, ids->up, in ? *in : none, &s->up_in, dpre);
+    narrow_input_drop(r, &s->up_in);
     if (in && what == NORM1) let_go(p, NORM1, in); /* attention reads it, too */
     if (in && what == NORM2) arena_drop(a, in);
     if (grads_below(r, ids->up.weight)) {
@@ -542,8 +581,9 @@ static tensor attention_backward(const pass *p, tensor d, tensor shared)
     block_state *s = p->s;
     tensor branch = begin_attention(p, d), datt = {0}, none = {0};
     bool below = grads_below(r, ids->project.weight);
-    if (linear_wants_input(r, ids->project) || below) make_att(p);
-    linear_grads g = linear_begin_grad(r, ids->project, s->att, branch);
+    if (reads_input(p, ids->project, &s->project_in) || below) make_att(p);
+    linear_grads g = linear_begin_grad(r, ids->project, s->att, &s->project_in, branch);
+    narrow_input_drop(r, &s->project_in);
     if (below) {
         datt = take_rows(p, c->heads * c->head_size, "h%d.datt");
         linear_input_grad(r, ids->project, &g, datt, false, branch, none, ACT_NONE);
@@ -570,9 +610,10 @@ static tensor attention_backward(const pass *p, tensor d, tensor shared)
     unprepare_heads(p, dqkv);
 
     bool direct = !norms_before(c);
-    if (linear_wants_input(r, ids->qkv) && !direct) make_norm1(p);
-    g = linear_begin_grad(r, ids->qkv, direct ? s->x : s->norm1, dqkv);
+    if (reads_input(p, ids->qkv, &s->qkv_in) && !direct) make_norm1(p);
+    g = linear_begin_grad(r, ids->qkv, direct ? s->x : s->norm1, &s->qkv_in, dqkv);
     arena_drop(a, &s->norm1);
+    narrow_input_drop(r, &s->qkv_in);
     tensor dnorm = shared;
     if (grads_below(r, ids->qkv.weight) && direct) {
         linear_input_grad(r, ids->qkv, &g, d, true, dqkv, none, ACT_NONE);
@@ -599,10 +640,32 @@ static void norm_backward(const pass *p, weight_ids ids, tensor d, tensor *dnorm
 
 void block_kept(block_state *s, tensor *all[BLOCK_KEPT])
 {
-    tensor *const list[BLOCK_KEPT] = {&s->norm1, &s->mean1, &s->rstd1,     &s->qkv, &s->heads,
-                                      &s->att,   &s->lse,   &s->raw1,      &s->mid, &s->norm2,
-                                      &s->mean2, &s->rstd2, &s->raw_rstd1, &s->pre, &s->act,
-                                      &s->raw2,  &s->x,     &s->raw_rstd2};
+    tensor *const list[BLOCK_KEPT] = {&s->norm1,
+                                      &s->mean1,
+                                      &s->rstd1,
+                                      &s->qkv,
+                                      &s->heads,
+                                      &s->att,
+                                      &s->lse,
+                                      &s->raw1,
+                                      &s->mid,
+                                      &s->norm2,
+                                      &s->mean2,
+                                      &s->rstd2,
+                                      &s->raw_rstd1,
+                                      &s->pre,
+                                      &s->act,
+                                      &s->raw2,
+                                      &s->x,
+                                      &s->raw_rstd2,
+                                      &s->qkv_in.turned,
+                                      &s->qkv_in.scale,
+                                      &s->project_in.turned,
+                                      &s->project_in.scale,
+                                      &s->up_in.turned,
+                                      &s->up_in.scale,
+                                      &s->down_in.turned,
+                                      &s->down_in.scale};
     memcpy(all, list, sizeof list);
 }
 

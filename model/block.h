@@ -57,12 +57,15 @@ typedef struct {
     tensor norm2, mean2, rstd2;
     tensor pre, act; /* (B,T,inner); pre twice as wide when gated */
     tensor raw2, raw_rstd2;
+    /* ? inputs of qkv, project, up and down, kept in 8 bits in place of norm1, norm2 and act, and
+     * beside att */
+    narrow_input qkv_in, project_in, up_in, down_in;
     tensor out;  /* (B,T,C): becomes the next block's x, which then owns it */
     tensor drop; /* ? (2,B) stat, set by the model: the factor of each branch */
 } block_state;
 
 /* All of them that a block may keep: neither out nor drop. */
-enum { BLOCK_KEPT = 18 };
+enum { BLOCK_KEPT = 26 };
 void block_kept(block_state *s, tensor *all[BLOCK_KEPT]);
 
 /* Adds the block's rows to the table. */

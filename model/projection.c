@@ -192,14 +192,61 @@ static bool is_narrow(const runtime *r, weight_ids ids)
     return ids.weight >= 0 && param_narrow(r->params, ids.weight);
 }
 
-void apply_linear_in(runtime *r, weight_ids ids, tensor out, tensor x, int64_t room,
-                     tensor residual, activation act, tensor pre)
+bool linear_keeps_narrow(const runtime *r, weight_ids ids)
+{
+    return r->narrow && is_narrow(r, ids) && grad_wanted(r, ids.weight) && !linear_adapted(ids);
+}
+
+/* Codes of x (R,C) and their factor; codes as they lie, or transposed, may be NULL. */
+static void make_narrow(runtime *r, tensor x, fp8_format format, int kind, tensor *codes,
+                        tensor *turned, tensor *scale)
+{
+    int64_t rows = tensor_rows(x), cols = tensor_cols(x);
+    tensor none = {0}, scratch = arena_take(r->arena, KIND_WORKSPACE, I32, SHAPE(NARROW_GROUPS),
+                                            NAME("scratch for 8 bits", 0));
+    *scale = arena_take(r->arena, kind, F32, SHAPE(NARROW_SCALE), NAME("scale of 8 bits", 0));
+    if (turned)
+        *turned = arena_take(r->arena, kind, U8, SHAPE(cols, narrow_side(rows)),
+                             NAME("transposed codes of 8 bits", 0));
+    if (codes)
+        *codes =
+            arena_take(r->arena, KIND_WORKSPACE, U8, SHAPE(rows, cols), NAME("codes of 8 bits", 0));
+    OP(narrow, r->dev, r->stream, .codes = codes ? *codes : none, .turned = turned ? *turned : none,
+       .scale = *scale, .x = x, .scratch = scratch, .format = format);
+    arena_drop(r->arena, &scratch);
+}
+
+void narrow_input_drop(runtime *r, narrow_input *n)
+{
+    arena_drop(r->arena, &n->turned);
+    arena_drop(r->arena, &n->scale);
+}
+
+/* The layer without adapters; codes: of x, or absent. */
+static void apply_weight(runtime *r, weight_ids ids, tensor out, tensor x, tensor codes,
+                         tensor scale, tensor residual, activation act, tensor pre)
 {
     tensor w = use_if_any(r, ids.weight), b = use_if_any(r, ids.bias);
     OP(linear, r->dev, r->stream, .out = out, .x = x, .w = w, .bias = b, .residual = residual,
-       .act = act, .pre = pre, .narrow = is_narrow(r, ids));
+       .act = act, .pre = pre, .narrow = is_narrow(r, ids), .codes = codes, .scale = scale);
     done_if_any(r, ids.weight);
     done_if_any(r, ids.bias);
+}
+
+void apply_linear_keeping(runtime *r, weight_ids ids, tensor out, tensor x, narrow_input *keep,
+                          tensor residual, activation act, tensor pre)
+{
+    tensor codes;
+    make_narrow(r, x, E4M3, KIND_ACTIVATION, &codes, &keep->turned, &keep->scale);
+    apply_weight(r, ids, out, x, codes, keep->scale, residual, act, pre);
+    arena_drop(r->arena, &codes);
+}
+
+void apply_linear_in(runtime *r, weight_ids ids, tensor out, tensor x, int64_t room,
+                     tensor residual, activation act, tensor pre)
+{
+    tensor none = {0};
+    apply_weight(r, ids, out, x, none, none, residual, act, pre);
     if (act != ACT_NONE && linear_adapted(ids))
         device_fail(r->dev, internal_error("the activation comes before the adapters"));
     for (int k = 0; k < LORA_PARTS; k++)
@@ -212,20 +259,27 @@ void apply_linear(runtime *r, weight_ids ids, tensor out, tensor x, tensor resid
     apply_linear_in(r, ids, out, x, positions_of(x), residual, act, pre);
 }
 
-linear_grads linear_begin_grad(runtime *r, weight_ids ids, tensor x, tensor dout)
+linear_grads linear_begin_grad(runtime *r, weight_ids ids, tensor x, const narrow_input *kept,
+                               tensor dout)
 {
     linear_grads all = {0};
+    tensor none = {0}, turned = {0};
+    bool below = grads_below(r, ids.weight);
+    if (linear_keeps_narrow(r, ids))
+        make_narrow(r, dout, E5M2, KIND_WORKSPACE, below ? &all.codes : NULL, &turned, &all.scale);
     /* otherwise when it is read */
     if (grad_wanted(r, ids.weight)) all.w = param_use(r, ids.weight);
     grad dw = begin_if_any(r, ids.weight), db = begin_if_any(r, ids.bias);
     if (present(dw.t) || present(db.t))
         OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = x, .dout = dout,
-           .narrow = is_narrow(r, ids));
+           .narrow = is_narrow(r, ids), .turned_x = kept ? kept->turned : none,
+           .scale_x = kept ? kept->scale : none, .turned_dout = turned,
+           .scale_dout = present(turned) ? all.scale : none);
+    arena_drop(r->arena, &turned);
     finish_if_any(r, ids.weight);
     finish_if_any(r, ids.bias);
     for (int k = 0; k < LORA_PARTS; k++)
-        if (ids.adapter[k])
-            all.g[k] = adapter_begin_grad(r, ids, k, x, dout, grads_below(r, ids.weight));
+        if (ids.adapter[k]) all.g[k] = adapter_begin_grad(r, ids, k, x, dout, below);
     return all;
 }
 
@@ -259,11 +313,15 @@ void linear_input_grad(runtime *r, weight_ids ids, linear_grads *g, tensor dx, b
         accumulate = true;
     }
     OP(linear_dx, r->dev, r->stream, .dx = dx, .accumulate = accumulate, .dout = dout, .w = g->w,
-       .pre = pre, .act = act, .narrow = is_narrow(r, ids));
+       .pre = pre, .act = act, .narrow = is_narrow(r, ids), .codes = g->codes, .scale = g->scale);
+    arena_drop(r->arena, &g->codes);
+    arena_drop(r->arena, &g->scale);
 }
 
 void linear_end_grad(runtime *r, weight_ids ids, linear_grads *g)
 {
+    arena_drop(r->arena, &g->codes);
+    arena_drop(r->arena, &g->scale);
     if (present(g->w)) param_done(r, ids.weight);
     for (int k = 0; k < LORA_PARTS; k++)
         if (ids.adapter[k]) {

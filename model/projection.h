@@ -67,6 +67,18 @@ bool grads_through(const runtime *r, weight_ids ids);
  * allocated for room >= t. */
 void apply_linear_in(runtime *r, weight_ids ids, tensor out, tensor x, int64_t room,
                      tensor residual, activation act, tensor pre);
+
+/* What backward needs of a layer's input, in 8 bits. */
+typedef struct {
+    tensor turned, scale; /* ? (K,R') u8, and its factor (core/ops.def, narrow) */
+} narrow_input;
+
+/* Does it stand in for x in backward? */
+bool linear_keeps_narrow(const runtime *r, weight_ids ids);
+/* The same for room = t, and of x in 8 bits, which is kept. */
+void apply_linear_keeping(runtime *r, weight_ids ids, tensor out, tensor x, narrow_input *keep,
+                          tensor residual, activation act, tensor pre);
+void narrow_input_drop(runtime *r, narrow_input *n);
 /* The same for room = t. */
 void apply_linear(runtime *r, weight_ids ids, tensor out, tensor x, tensor residual, activation act,
                   tensor pre);
@@ -75,10 +87,12 @@ void apply_linear(runtime *r, weight_ids ids, tensor out, tensor x, tensor resid
 typedef struct {
     tensor w;
     tensor g[LORA_PARTS]; /* ? (R,r): gradient of x A' */
+    tensor codes, scale;  /* ? dout in 8 bits */
 } linear_grads;
 
-/* x may be absent if linear_wants_input is false. */
-linear_grads linear_begin_grad(runtime *r, weight_ids ids, tensor x, tensor dout);
+/* x may be absent if linear_wants_input is false, or the input was kept in 8 bits. */
+linear_grads linear_begin_grad(runtime *r, weight_ids ids, tensor x, const narrow_input *kept,
+                               tensor dout);
 /* dx (+)= ..., times act'(pre) if there is an act (core/ops.def, linear_dx; not when
  * accumulating) */
 void linear_input_grad(runtime *r, weight_ids ids, linear_grads *g, tensor dx, bool accumulate,

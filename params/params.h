@@ -177,6 +177,7 @@ struct runtime {
     struct far_keeps *keeps; /* ? --offload activations (model/far_keeps.h) */
     tensor starts; /* ? (B,T) i32, for packed documents: where each token's document begins */
     runtime_dropout dropout;
+    bool narrow; /* products of hidden layers are of operands in 8 bits (core/narrow.h) */
 };
 
 /* Adds a row; returns its id (0, 1, 2 ...), or -1 if out of memory. */

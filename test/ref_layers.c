@@ -106,6 +106,41 @@ void ref_linear(device *dev, int stream, const linear_op *o)
         }
 }
 
+/* The code without sign of the number nearest to size >= 0, the even one of two. */
+static int nearest_code(fp8_format f, double size)
+{
+    int last = f == E4M3 ? 0x7e : 0x7b, best = last;
+    for (int code = last; code >= 0; code--) {
+        double off = fabs((double)float_of_fp8(f, (uint8_t)code) - size);
+        double least = fabs((double)float_of_fp8(f, (uint8_t)best) - size);
+        if (off < least || (off == least && code % 2 == 0)) best = code;
+    }
+    return best;
+}
+
+/* x is bf16 here, too; finite */
+void ref_narrow(device *dev, int stream, const narrow_op *o)
+{
+    (void)dev, (void)stream;
+    int64_t R = tensor_rows(o->x), C = tensor_cols(o->x), S = narrow_side(R);
+    const uint16_t *x = o->x.data;
+    uint8_t *codes = o->codes.data, *turned = o->turned.data;
+    double amax = 0;
+    int k = 126;
+    for (int64_t i = 0; i < R * C; i++)
+        amax = fmax(amax, fabs((double)float_of_bf16(x[i / C * o->x.ld + i % C])));
+    while (amax > 0 && ldexp(amax, k) > (o->format == E4M3 ? 448 : 57344))
+        k--;
+    *(float *)o->scale.data = (float)ldexp(1, -k);
+    for (int64_t r = 0; r < S; r++)
+        for (int64_t c = 0; c < C; c++) {
+            double v = r < R ? (double)float_of_bf16(x[r * o->x.ld + c]) : 0;
+            int code = nearest_code(o->format, ldexp(fabs(v), k)) | (signbit(v) ? 0x80 : 0);
+            if (codes && r < R) codes[r * C + c] = (uint8_t)code;
+            if (turned) turned[c * S + r] = (uint8_t)code;
+        }
+}
+
 void ref_activate(device *dev, int stream, const activate_op *o)
 {
     (void)dev, (void)stream;

@@ -533,6 +533,79 @@ static void lend_narrow(rig *r, size s)
     free(empty);
 }
 
+/* x (R,C), as drawn, in codes; against the specification's formula. */
+typedef struct {
+    tensor codes, turned, scale;
+} coded;
+
+static coded code(narrow_case *c, rig *r, const double *drawn, tensor x, fp8_format f)
+{
+    static uint8_t codes[LARGEST], turned[2 * LARGEST];
+    static const uint8_t other[2 * LARGEST] = {1};
+    int64_t R = tensor_rows(x), C = tensor_cols(x), S = (R + 15) / 16 * 16;
+    float back[NARROW_SCALE] = {0};
+    coded all = {rig_put(r, U8, SHAPE(R, C), other), rig_put(r, U8, SHAPE(C, S), other),
+                 rig_put(r, F32, SHAPE(NARROW_SCALE), back)};
+    tensor scratch = rig_put(r, I32, SHAPE(NARROW_GROUPS), other);
+    OP(narrow, &r->dev, STREAM_COMPUTE, .codes = all.codes, .turned = all.turned,
+       .scale = all.scale, .x = x, .scratch = scratch, .format = f);
+    rig_well(r, "narrow");
+    rig_get(r, all.codes, codes);
+    rig_get(r, all.turned, turned);
+    rig_get(r, all.scale, back);
+    memcpy(c->a, drawn, (size_t)(R * C) * sizeof *drawn);
+    round_all(f, c->a, R * C);
+    for (int64_t i = 0; i < R * C; i++) {
+        double got = (double)float_of_fp8(f, codes[i]) * (double)back[0];
+        if (got != c->a[i]) fail_msg("narrow: %g becomes %g, not %g", drawn[i], got, c->a[i]);
+    }
+    for (int64_t k = 0; k < C; k++)
+        for (int64_t i = 0; i < S; i++)
+            if (turned[k * S + i] != (i < R ? codes[i * C + k] : 0))
+                fail_msg("narrow: row %lld of column %lld", (long long)i, (long long)k);
+    return all;
+}
+
+static void same_bits(narrow_case *c, rig *r, const char *what, tensor got, tensor want)
+{
+    static uint16_t other[LARGEST];
+    rig_well(r, what);
+    rig_get(r, got, c->bits);
+    rig_get(r, want, other);
+    if (memcmp(c->bits, other, tensor_bytes(want))) fail_msg("%s of codes: other bits", what);
+}
+
+/* What is rounded once, for two products, gives the bits of what each product rounds. */
+static void products_of_codes(narrow_case *c, rig *r, tensor x, tensor w, tensor dout)
+{
+    int64_t R = c->s.R, K = c->s.K, N = c->s.N;
+    device *dev = &r->dev;
+    coded of_x = code(c, r, c->x, x, E4M3), of_dout = code(c, r, c->dout, dout, E5M2);
+    memset(c->bits, 0, sizeof c->bits);
+    tensor out[2], dx[2], dw[2];
+    for (int i = 0; i < 2; i++) {
+        out[i] = rig_put(r, BF16, SHAPE(R, N), c->bits);
+        dx[i] = rig_put(r, BF16, SHAPE(R, K), c->bits);
+        dw[i] = rig_put(r, BF16, SHAPE(N, K), c->bits);
+    }
+    OP(linear, dev, STREAM_COMPUTE, .out = out[0], .x = x, .w = w, .narrow = true);
+    OP(linear, dev, STREAM_COMPUTE, .out = out[1], .x = x, .w = w, .narrow = true,
+       .codes = of_x.codes, .scale = of_x.scale);
+    same_bits(c, r, "linear", out[1], out[0]);
+    OP(linear_dx, dev, STREAM_COMPUTE, .dx = dx[0], .dout = dout, .w = w, .narrow = true);
+    OP(linear_dx, dev, STREAM_COMPUTE, .dx = dx[1], .dout = dout, .w = w, .narrow = true,
+       .codes = of_dout.codes, .scale = of_dout.scale);
+    same_bits(c, r, "linear_dx", dx[1], dx[0]);
+    OP(linear_dw, dev, STREAM_COMPUTE, .dw = {.t = dw[0]}, .dout = dout, .x = x, .narrow = true);
+    OP(linear_dw, dev, STREAM_COMPUTE, .dw = {.t = dw[1]}, .dout = dout, .narrow = true,
+       .turned_x = of_x.turned, .scale_x = of_x.scale, .turned_dout = of_dout.turned,
+       .scale_dout = of_dout.scale);
+    same_bits(c, r, "linear_dw", dw[1], dw[0]);
+    OP(linear_dw, dev, STREAM_COMPUTE, .dw = {.t = dw[1]}, .dout = dout, .x = x, .narrow = true,
+       .turned_dout = of_dout.turned, .scale_dout = of_dout.scale);
+    same_bits(c, r, "linear_dw, one of codes", dw[1], dw[0]);
+}
+
 static void narrow_products(narrow_case *c, rig *r, size s)
 {
     int64_t R = s.R, K = s.K, N = s.N;
@@ -562,6 +635,7 @@ static void narrow_products(narrow_case *c, rig *r, size s)
     for (int64_t i = 0; i < R * N; i++)
         c->a[i % R] = 1, c->b[i] = c->dout[i];
     compare_narrow(c, r, "db", db, R, (int64_t[]){0, 1, 1, N}, 0);
+    products_of_codes(c, r, x, w, dout);
     op_lend_narrow(dev, (tensor){0});
 }
 

@@ -352,6 +352,46 @@ static void linear_on(rig *on)
     REFUSE(linear_dw, dw, x, longer(x));
 }
 
+static void narrow_on(rig *on)
+{
+    enum { ROWS = 5, COLS = 16, SIDE = 16 };
+    tensor x = zeros(on, BF16, SHAPE(ROWS, COLS)), codes = zeros(on, U8, SHAPE(ROWS, COLS)),
+           turned = zeros(on, U8, SHAPE(COLS, SIDE)), scale = zeros(on, F32, SHAPE(NARROW_SCALE)),
+           scratch = zeros(on, I32, SHAPE(NARROW_GROUPS));
+    narrow_op narrow = {
+        .codes = codes, .turned = turned, .scale = scale, .x = x, .scratch = scratch};
+    ACCEPT(narrow, narrow);
+    REFUSE(narrow, narrow, codes, longer(codes));
+    REFUSE(narrow, narrow, turned, wider(turned));
+    REFUSE(narrow, narrow, scale, longer(scale));
+    REFUSE(narrow, narrow, scratch, longer(scratch));
+    narrow.turned = absent;
+    REFUSE(narrow, narrow, codes, absent);
+    narrow.codes = absent, narrow.turned = zeros(on, U8, SHAPE(COLS + 1, SIDE));
+    REFUSE(narrow, narrow, x, zeros(on, BF16, SHAPE(ROWS, COLS + 1)));
+
+    tensor in = work(on, SHAPE(ROWS, COLS)), w = work(on, SHAPE(COLS, COLS)),
+           out = work(on, SHAPE(ROWS, COLS));
+    linear_op forward = {.out = out, .x = in, .w = w, .narrow = true, .codes = codes};
+    REFUSE(linear, forward, scale, absent);
+    forward.scale = scale;
+    REFUSE(linear, forward, codes, absent);
+    REFUSE(linear, forward, codes, turned);
+    REFUSE(linear, forward, narrow, false);
+    linear_dx_op dx = {.dx = in, .dout = out, .w = w, .narrow = true, .scale = scale};
+    REFUSE(linear_dx, dx, codes, absent);
+    REFUSE(linear_dx, dx, codes, turned);
+    dx.codes = codes;
+    REFUSE(linear_dx, dx, narrow, false);
+    linear_dw_op dw = {.dw = {.t = w}, .dout = out, .narrow = true, .scale_x = scale};
+    REFUSE(linear_dw, dw, turned_x, absent);
+    REFUSE(linear_dw, dw, turned_x, codes);
+    dw.turned_x = turned;
+    REFUSE(linear_dw, dw, scale_x, absent);
+    REFUSE(linear_dw, dw, narrow, false);
+    REFUSE(linear_dw, dw, turned_dout, turned);
+}
+
 static void attention_on(rig *on)
 {
     tensor qkv = work(on, SHAPE(B, T, 2 * H * D)), out = work(on, SHAPE(B, T, H * D)),
@@ -699,6 +739,7 @@ static void test_norm(void **state)
 static void test_linear(void **state)
 {
     each_device(state, linear_on);
+    each_device(state, narrow_on);
 }
 static void test_attention(void **state)
 {

@@ -448,6 +448,26 @@ static void test_big_models_plan_quickly(void **state)
     assert_true(resident_bytes() < before + (64u << 20));
 }
 
+/* With --products fp8, a layer of GPT-2 keeps its norms' outputs and its activation function's, 6
+ * numbers of the width for each token, in a byte each instead of two, and attention's, which its
+ * gradient reads in bf16, in a byte beside those: 5 bytes less.  Once for all layers there is room
+ * for the operands of a product: w and dx or x of the MLP. */
+static void test_kept_in_8_bits(void **state)
+{
+    (void)state;
+    enum { ROWS = 16 * 1024, WIDTH = 768, LAYERS = 12, SMALL = 1 << 17 };
+    const char *arguments = "--model gpt2-124m --batch 16 --seq 1024 --dtype bf16 --device cuda "
+                            "--attention flash --logits-mib 4096 ";
+    char narrow[200];
+    int64_t n;
+    snprintf(narrow, sizeof narrow, "%s--products fp8", arguments);
+    size_t wide = small_plan(arguments, &n).peak, least = small_plan(narrow, &n).peak;
+    size_t fewer = (size_t)LAYERS * 5 * ROWS * WIDTH, more = narrow_room(1, ROWS, 4 * WIDTH, WIDTH);
+    print_message("bf16 %zu, fp8 %zu: %zu less in activations, %zu more in room\n", wide, least,
+                  fewer, more);
+    assert_true(least + fewer >= wide + more && least + fewer <= wide + more + SMALL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -463,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_muon_copies),
         cmocka_unit_test(test_near_the_lower_bound),
         cmocka_unit_test(test_big_models_plan_quickly),
+        cmocka_unit_test(test_kept_in_8_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -114,6 +114,7 @@ static void place_narrow(trainer *t)
 {
     int64_t bytes = (int64_t)narrow_wanted(t);
     if (!bytes) return;
+    t->r.narrow = true;
     t->narrow =
         arena_keep(t->arena, KIND_WORKSPACE, U8, SHAPE(bytes), NAME("operands in 8 bits", 0));
     if (!arena_recording(t->arena)) op_lend_narrow(t->r.dev, t->narrow);
