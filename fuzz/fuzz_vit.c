@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     training_policy policy = {0};
     model *m;
     bool head;
-    if (!fuzz_fine(small_vit(&c)) || !fuzz_fine(vit_kind.create(&c, &policy, &p, &m))) abort();
+    if (!fuzz_fine(small_vit(&c)) || !fuzz_fine(image_kind.create(&c, &policy, &p, &m))) abort();
     for (int i = 0; i < p.n; i++) {
         void *data = malloc((size_t)p.row[i].count * sizeof(float));
         if (!data) abort();
@@ -42,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     fuzz_fine(vit_read(memory_file("file", bytes, n), &c, &p, n % 2, &dev, &head));
     for (int i = 0; i < p.n; i++)
         free(p.row[i].value.data);
-    vit_kind.destroy(m);
+    image_kind.destroy(m);
     params_free(&p);
     return 0;
 }

@@ -69,7 +69,6 @@ struct model {
     conv_state *states;       /* [layers] */
     char (*names)[NAME_ROOM]; /* of the parameters */
     int n_names;
-    image_head head;
 };
 
 /* ---- the table ---- */
@@ -148,7 +147,7 @@ static error *declare_downsample(model *m, params *p, int stage, int64_t n)
     return declare_pair(m, p, name, -1, SHAPE(n, n / 2, HALVE, HALVE), false, &e->linear);
 }
 
-static error *declare_convnext(model *m, params *p)
+static error *declare_convnext(model *m, params *p, image_head *head)
 {
     const model_config *c = &m->config;
     int64_t n = c->width, h = c->image_height / c->patch, w = c->image_width / c->patch;
@@ -165,8 +164,8 @@ static error *declare_convnext(model *m, params *p)
         }
     }
     n /= 2;
-    TRY(declare_layer_norm(m, p, "head.norm", -1, n, &m->head.norm));
-    return declare_pair(m, p, "head.fc", -1, SHAPE(c->vocab, n), false, &m->head.head);
+    TRY(declare_layer_norm(m, p, "head.norm", -1, n, &head->norm));
+    return declare_pair(m, p, "head.fc", -1, SHAPE(c->vocab, n), false, &head->head);
 }
 
 static void convnext_destroy(model *m)
@@ -179,9 +178,8 @@ static void convnext_destroy(model *m)
 }
 
 static error *convnext_create(const model_config *c, const training_policy *how, params *p,
-                              model **out)
+                              image_head *head, model **out)
 {
-    TRY(config_check(c));
     model *m = NULL;
     TRY(alloc_array(&m, 1, sizeof *m));
     m->config = m->blocks_config = *c;
@@ -192,24 +190,13 @@ static error *convnext_create(const model_config *c, const training_policy *how,
     error *e = alloc_array(&m->blocks, layers, sizeof *m->blocks);
     if (!e) e = alloc_array(&m->states, layers, sizeof *m->states);
     if (!e) e = alloc_array(&m->names, (layers + CONV_STAGES + 1) * MOST_NAMES, NAME_ROOM);
-    if (!e) e = declare_convnext(m, p);
+    if (!e) e = declare_convnext(m, p, head);
     if (e) {
         convnext_destroy(m);
         return e;
     }
     *out = m;
     return NULL;
-}
-
-static batch convnext_place_batch(const model *m, arena *a, int64_t b, int64_t t)
-{
-    (void)t;
-    return image_place(&m->config, m->type, a, b, m->training.drop_path > 0 ? m->config.layers : 0);
-}
-
-static void convnext_draw(const model *m, uint64_t seed, int64_t first, int64_t b, float *noise)
-{
-    image_draw_drops(m->training.drop_path, m->config.layers, 1, seed, first, b, noise);
 }
 
 /* ---- shapes ---- */
@@ -437,17 +424,6 @@ static void block_backward_conv(runtime *r, const model *m, int layer, conv_stat
 
 /* ---- entrances ---- */
 
-static tensor take_patches(runtime *r, const model *m, tensor images)
-{
-    const model_config *c = &m->config;
-    tensor cut =
-        take_map(r, m->type, SHAPE(images.dim[0], c->context, c->channels * c->patch * c->patch),
-                 "patches", 0);
-    OP(patches, r->dev, r->stream, .out = cut, .images = images, .height = c->patch,
-       .width = c->patch);
-    return cut;
-}
-
 /* x, normed, 2 x 2 pixels side by side. */
 static tensor take_merged(runtime *r, const model *m, int stage, entrance_state *s, bool stats)
 {
@@ -483,7 +459,7 @@ static tensor enter_first(runtime *r, model *m, tensor images, bool train)
 {
     const entrance *e = &m->entrance[0];
     entrance_state *s = &m->entered[0];
-    tensor cut = take_patches(r, m, images);
+    tensor cut = take_patches(r, &m->config, images);
     *s = (entrance_state){0};
     shape pixels = SHAPE(images.dim[0], e->height, e->width, e->channels);
     s->x = take_map(r, m->type, pixels, "stem", 0);
@@ -569,7 +545,7 @@ static void leave_first(runtime *r, model *m, tensor images, tensor d)
     entrance_state *s = &m->entered[0];
     apply_norm_grad(r, &m->blocks_config, e->norm, d, false, d, s->x, s->mean, s->rstd);
     if (entrance_wanted(r, e)) {
-        tensor cut = take_patches(r, m, images);
+        tensor cut = take_patches(r, &m->config, images);
         entrance_weight_grad(r, e, cut, d);
         param_done(r, e->linear.weight);
         drop(r, &cut);
@@ -582,26 +558,23 @@ static void leave_first(runtime *r, model *m, tensor images, tensor d)
 
 /* ---- the programs ---- */
 
-/* Images through all stages: the last one's output (B,H,W,C). */
-static tensor encode_image(runtime *r, model *m, tensor images, tensor noise, bool train)
+static tensor convnext_forward(runtime *r, model *m, const batch *in, bool train)
 {
-    tensor x = enter_first(r, m, images, train);
+    tensor x = enter_first(r, m, in->inputs, train);
     for (int s = 0, layer = 0; s < CONV_STAGES; s++) {
         if (s) x = enter(r, m, s, x, train);
         for (int i = 0; i < (int)m->config.stage[s]; i++, layer++) {
             conv_state *state = &m->states[layer];
             *state = (conv_state){.x = x};
-            if (present(noise)) state->drop = tensor_slice(noise, layer, 1);
+            if (train && present(in->noise)) state->drop = tensor_slice(in->noise, layer, 1);
             x = block_forward_conv(r, m, layer, state, train);
         }
     }
-    return x;
+    return as_positions(x);
 }
 
-static void convnext_train(runtime *r, model *m, const batch *in, const loss_sink *loss)
+static void convnext_backward(runtime *r, model *m, const batch *in, tensor d)
 {
-    tensor last = encode_image(r, m, in->inputs, in->noise, true);
-    tensor d = image_head_train(r, &m->head, &m->config, as_positions(last), in->targets, loss);
     int layer = (int)m->config.layers;
     for (int s = CONV_STAGES - 1; s >= 0 && present(d); s--) {
         const entrance *e = &m->entrance[s];
@@ -624,29 +597,8 @@ static void convnext_train(runtime *r, model *m, const batch *in, const loss_sin
     }
 }
 
-static void convnext_evaluate(runtime *r, model *m, const batch *in, const loss_sink *loss)
-{
-    tensor last = encode_image(r, m, in->inputs, (tensor){0}, false);
-    image_head_evaluate(r, &m->head, &m->config, as_positions(last), in->targets, loss);
-}
-
-static void convnext_predict(runtime *r, model *m, const batch *in, tensor logits)
-{
-    tensor last = encode_image(r, m, in->inputs, (tensor){0}, false);
-    image_head_predict(r, &m->head, &m->config, as_positions(last), logits);
-}
-
-const model_kind convnext_kind = {
-    .program = "train_vit",
-    .default_model = "convnext-micro/2",
-    .presets = &image_presets,
-    .hits = true,
-    .create = convnext_create,
-    .destroy = convnext_destroy,
-    .place_batch = convnext_place_batch,
-    .targets = image_targets,
-    .train = convnext_train,
-    .draw = convnext_draw,
-    .evaluate = convnext_evaluate,
-    .predict = convnext_predict,
-};
+const image_architecture convnext_architecture = {.branches = 1,
+                                                  .create = convnext_create,
+                                                  .destroy = convnext_destroy,
+                                                  .forward = convnext_forward,
+                                                  .backward = convnext_backward};

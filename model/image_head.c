@@ -1,41 +1,6 @@
 /* image_head.c - see image_head.h */
 #include "model/image_head.h"
 
-#include "base/rng.h"
-
-batch image_place(const model_config *c, dtype type, arena *a, int64_t b, int64_t noise)
-{
-    dtype stat = stat_type(type);
-    batch out = {0};
-    out.inputs =
-        arena_keep(a, KIND_BATCH, stat, SHAPE(b, c->channels, c->image_height, c->image_width),
-                   NAME("images", 0));
-    out.targets = arena_keep(a, KIND_BATCH, stat, SHAPE(b, c->vocab), NAME("targets", 0));
-    if (noise > 0)
-        out.noise = arena_keep(a, KIND_BATCH, stat, SHAPE(noise, b), NAME("drop path", 0));
-    return out;
-}
-
-void image_draw_drops(double rate, int64_t layers, int branches, uint64_t seed, int64_t first,
-                      int64_t b, float *noise)
-{
-    int64_t n = layers * branches;
-    double most = (double)(layers > 1 ? layers - 1 : 1);
-    for (int64_t k = 0; k < n; k++) {
-        double drop = rate * (double)(k / branches) / most;
-        for (int64_t i = 0; i < b; i++) {
-            double u = rng_uniform(seed, RNG_DROP, (uint64_t)((first + i) * n + k));
-            noise[k * b + i] = u < drop ? 0 : (float)(1 / (1 - drop));
-        }
-    }
-}
-
-int64_t image_targets(const model *m, int64_t t)
-{
-    (void)m, (void)t;
-    return 1;
-}
-
 tensor as_positions(tensor map)
 {
     if (!present(map)) return map;
@@ -46,6 +11,17 @@ tensor as_matrix(tensor w)
 {
     if (!present(w)) return w;
     return tensor_of(w.data, w.type, SHAPE(w.dim[0], tensor_count(w) / w.dim[0]));
+}
+
+tensor take_patches(runtime *r, const model_config *c, tensor images)
+{
+    int64_t count = (c->image_height / c->patch) * (c->image_width / c->patch);
+    tensor cut = arena_take(r->arena, KIND_ACTIVATION, r->params->type,
+                            SHAPE(images.dim[0], count, c->channels * c->patch * c->patch),
+                            NAME("patches", 0));
+    OP(patches, r->dev, r->stream, .out = cut, .images = images, .height = c->patch,
+       .width = c->patch);
+    return cut;
 }
 
 /* The pooled images through norm and head: what the classifier keeps between its two passes. */
@@ -96,10 +72,8 @@ static top forward(runtime *r, const image_head *h, const model_config *c, tenso
         t.logits = take_head(r, type, SHAPE(b, ld), "logits");
         t.logits.dim[1] = c->vocab; /* the rest is padding */
     }
-    tensor w = param_use(r, h->head.weight), bias = param_use(r, h->head.bias);
-    OP(linear, r->dev, r->stream, .out = t.logits, .x = t.d, .w = w, .bias = bias);
-    param_done(r, h->head.weight);
-    param_done(r, h->head.bias);
+    tensor none = {0};
+    apply_linear(r, h->head, t.logits, t.d, none, ACT_NONE, none);
     return t;
 }
 

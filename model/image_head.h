@@ -1,4 +1,5 @@
-/* image_head.h - what every image model has: a batch, and the end: pooling, norm, head, softmax.
+/* image_head.h - what every image model has: the end, which is pooling, norm, head, softmax; and what
+ * each architecture has of its own, of which model/image_kind.c makes a model.
  *
  * Pooling precedes the norm: with a class token that gives the same numbers as normalizing all
  * positions and then reading one, and the mean is what timm calls fc_norm.
@@ -14,19 +15,12 @@ typedef struct {
     weight_ids head;
 } image_head;
 
-/* Images (b,Ch,H,W), targets (b,classes), and with drop path (noise > 0) its factors (noise,b). */
-batch image_place(const model_config *c, dtype type, arena *a, int64_t b, int64_t noise);
-/* Those factors, of `branches` branches a layer: 0 with a probability that grows over the layers
- * from 0 to `rate` (Huang et al. 2016), else 1 / (1 - probability); samples first, first + 1, ...
- * of the run. */
-void image_draw_drops(double rate, int64_t layers, int branches, uint64_t seed, int64_t first,
-                      int64_t b, float *noise);
-/* One, whatever t is. */
-int64_t image_targets(const model *m, int64_t t);
-
 /* A map (B,H,W,C) as (B,H W,C), and a weight (N,...) as a matrix of N rows; absent if it is. */
 tensor as_positions(tensor map);
 tensor as_matrix(tensor w);
+
+/* Patches of images as rows: (B,N,Ch p p). */
+tensor take_patches(runtime *r, const model_config *c, tensor images);
 
 /* last (B,T,C): the output of the last block, which it takes ownership of.  Adds the loss, and all
  * gradients of the head; returns that of `last`, absent if none below is wanted. */
@@ -38,5 +32,20 @@ void image_head_evaluate(runtime *r, const image_head *h, const model_config *c,
 /* logits (B,classes) */
 void image_head_predict(runtime *r, const image_head *h, const model_config *c, tensor last,
                         tensor logits);
+
+/* An architecture: each has a `model` of its own. */
+typedef struct {
+    int branches; /* of a layer, that stochastic depth drops */
+    /* Declares all parameters, those of the head in *head. */
+    error *(*create)(const model_config *, const training_policy *, params *, image_head *head,
+                     model **out);
+    void (*destroy)(model *);
+    /* Images to the last block's output (B,T,C); train: what backward reads is kept. */
+    tensor (*forward)(runtime *r, model *, const batch *, bool train);
+    /* d, taken: the gradient of that output; absent if none below is wanted. */
+    void (*backward)(runtime *r, model *, const batch *, tensor d);
+} image_architecture;
+
+extern const image_architecture vit_architecture, convnext_architecture, resnet_architecture;
 
 #endif

@@ -21,8 +21,7 @@
 typedef struct {
     int64_t rank; /* 0: no adapters */
     double alpha;
-    bool
-        rank_stabilized; /* the scale is alpha / sqrt(rank) instead of alpha / rank */
+    bool rank_stabilized; /* the scale is alpha / sqrt(rank) instead of alpha / rank */
     /* ? Layers that have one, by name or by the end of the name after a dot, with * and ?:
      * "q_proj", "h.3.*".  n_on 0: all matrices of the blocks. */
     const char *const *on;

@@ -84,7 +84,7 @@ typedef struct {
     void (*close_caches)(runtime *r, model *);
 } model_kind;
 
-/* image_kind: vit_kind, convnext_kind or resnet_kind, by the configuration (model/image_kind.c). */
-extern const model_kind gpt_kind, vit_kind, convnext_kind, resnet_kind, image_kind;
+/* image_kind: a ViT, a ConvNeXt or a residual network, by the configuration (model/image_kind.c). */
+extern const model_kind gpt_kind, image_kind;
 
 #endif

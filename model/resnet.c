@@ -93,7 +93,6 @@ struct model {
     int n_names;
     norm_ids last;
     res_state top; /* x, norm1 and m1: of the last norm */
-    image_head head;
 };
 
 /* ---- the table ---- */
@@ -167,7 +166,7 @@ static error *declare_res_block(model *m, params *p, const char *front, int laye
 #undef NAMED
 }
 
-static error *declare_head(model *m, params *p, int64_t n)
+static error *declare_head(model *m, params *p, int64_t n, image_head *head)
 {
     param_spec w = {.name = "fc.weight",
                     .layer = -1,
@@ -177,13 +176,13 @@ static error *declare_head(model *m, params *p, int64_t n)
                     .std = 1 / sqrt((double)n),
                     .rows = 1};
     TRY(declare_channel_norm(m, p, "bn1", -1, n, &m->last));
-    m->head.norm.weight = m->head.norm.bias = -1;
-    TRY(declare(p, w, &m->head.head.weight));
+    head->norm.weight = head->norm.bias = -1;
+    TRY(declare(p, w, &head->head.weight));
     return declare_channels(m, p, "fc.bias", "", -1, m->config.vocab, INIT_ZERO, false,
-                            &m->head.head.bias);
+                            &head->head.bias);
 }
 
-static error *declare_resnet(model *m, params *p)
+static error *declare_resnet(model *m, params *p, image_head *head)
 {
     const model_config *c = &m->config;
     int64_t in = RESNET_STEM, n = c->width, h = c->image_height, w = c->image_width;
@@ -197,7 +196,7 @@ static error *declare_resnet(model *m, params *p)
             TRY(declare_res_block(m, p, front, layer, in, n, stride, &m->blocks[layer]));
             h = (h - 1) / stride + 1, w = (w - 1) / stride + 1;
         }
-    return declare_head(m, p, in);
+    return declare_head(m, p, in, head);
 }
 
 static void resnet_destroy(model *m)
@@ -210,9 +209,8 @@ static void resnet_destroy(model *m)
 }
 
 static error *resnet_create(const model_config *c, const training_policy *how, params *p,
-                            model **out)
+                            image_head *head, model **out)
 {
-    TRY(config_check(c));
     model *m = NULL;
     TRY(alloc_array(&m, 1, sizeof *m));
     m->config = *c;
@@ -222,19 +220,13 @@ static error *resnet_create(const model_config *c, const training_policy *how, p
     error *e = alloc_array(&m->blocks, layers, sizeof *m->blocks);
     if (!e) e = alloc_array(&m->states, layers, sizeof *m->states);
     if (!e) e = alloc_array(&m->names, layers * BLOCK_NAMES + OTHER_NAMES, NAME_ROOM);
-    if (!e) e = declare_resnet(m, p);
+    if (!e) e = declare_resnet(m, p, head);
     if (e) {
         resnet_destroy(m);
         return e;
     }
     *out = m;
     return NULL;
-}
-
-static batch resnet_place_batch(const model *m, arena *a, int64_t b, int64_t t)
-{
-    (void)t;
-    return image_place(&m->config, m->type, a, b, 0);
 }
 
 /* ---- shapes ---- */
@@ -669,12 +661,13 @@ static tensor take_images(runtime *r, const model *m, tensor images)
     return out;
 }
 
-/* Images through all blocks and the last norm: (B,H,W,C). */
-static tensor encode_image(runtime *r, model *m, tensor images, bool train)
+/* Images through all blocks and the last norm. */
+static tensor resnet_forward(runtime *r, model *m, const batch *in, bool train)
 {
-    tensor in = take_images(r, m, images), x = take_convolved(r, &m->stem, in, "stem", 0);
-    convolve(r, &m->stem, x, in, (tensor){0});
-    release(r, &in);
+    tensor pixels = take_images(r, m, in->inputs),
+           x = take_convolved(r, &m->stem, pixels, "stem", 0);
+    convolve(r, &m->stem, x, pixels, (tensor){0});
+    release(r, &pixels);
     for (int i = 0; i < (int)m->config.layers; i++) {
         m->states[i] = (res_state){.x = x};
         x = block_forward_res(r, m, i, &m->states[i], train);
@@ -683,10 +676,11 @@ static tensor encode_image(runtime *r, model *m, tensor images, bool train)
     *top = (res_state){.x = x};
     make_moments(r, m, &m->last, x, &top->m1, (int)m->config.layers, train);
     tensor out = make_channel_norm(r, m, &m->last, x, &top->m1, "last norm", 0);
-    if (train && norm_wanted(r, &m->last)) return out;
-    release(r, &top->x);
-    drop_moments(r, &top->m1);
-    return out;
+    if (!train || !norm_wanted(r, &m->last)) {
+        release(r, &top->x);
+        drop_moments(r, &top->m1);
+    }
+    return as_positions(out);
 }
 
 /* d, taken: the gradient of the last norm's output. */
@@ -699,13 +693,12 @@ static tensor leave_top(runtime *r, model *m, tensor d)
     return d;
 }
 
-static void resnet_train(runtime *r, model *m, const batch *in, const loss_sink *loss)
+static void resnet_backward(runtime *r, model *m, const batch *in, tensor d)
 {
-    tensor last = encode_image(r, m, in->inputs, true), shape_of = last;
-    tensor d = image_head_train(r, &m->head, &m->config, as_positions(last), in->targets, loss);
     if (!present(d)) return;
-    shape_of.data = d.data;
-    d = leave_top(r, m, shape_of);
+    tensor map = m->top.x; /* of this shape */
+    map.data = d.data;
+    d = leave_top(r, m, map);
     for (int i = (int)m->config.layers - 1; i >= 0; i--)
         if (block_wants(r, &m->blocks[i])) d = block_backward_res(r, m, i, &m->states[i], d);
     if (grad_wanted(r, m->stem.weight)) {
@@ -716,28 +709,7 @@ static void resnet_train(runtime *r, model *m, const batch *in, const loss_sink 
     release(r, &d);
 }
 
-static void resnet_evaluate(runtime *r, model *m, const batch *in, const loss_sink *loss)
-{
-    tensor last = encode_image(r, m, in->inputs, false);
-    image_head_evaluate(r, &m->head, &m->config, as_positions(last), in->targets, loss);
-}
-
-static void resnet_predict(runtime *r, model *m, const batch *in, tensor logits)
-{
-    tensor last = encode_image(r, m, in->inputs, false);
-    image_head_predict(r, &m->head, &m->config, as_positions(last), logits);
-}
-
-const model_kind resnet_kind = {
-    .program = "train_vit",
-    .default_model = "wrn-28-2",
-    .presets = &image_presets,
-    .hits = true,
-    .create = resnet_create,
-    .destroy = resnet_destroy,
-    .place_batch = resnet_place_batch,
-    .targets = image_targets,
-    .train = resnet_train,
-    .evaluate = resnet_evaluate,
-    .predict = resnet_predict,
-};
+const image_architecture resnet_architecture = {.create = resnet_create,
+                                                .destroy = resnet_destroy,
+                                                .forward = resnet_forward,
+                                                .backward = resnet_backward};

@@ -10,12 +10,11 @@
 typedef struct {
     recompute_plan recompute; /* what backward recomputes; changes no bit */
     int attention;            /* a method of the device; the last bits may differ */
-    int64_t logits_mib; /* MiB of logits per chunk, 0: DEFAULT_LOGITS_MIB; the last bits may
+    int64_t logits_mib;       /* MiB of logits per chunk, 0: DEFAULT_LOGITS_MIB; the last bits may
                          * differ */
-    lora_plan lora;     /* adapters, which are trained instead of the model */
-    bool packed; /* rows are packed documents (data/packing.h), of which a part may be learned */
-    double
-        dropout; /* dropout rate of the embedding and each branch, in training */
+    lora_plan lora;           /* adapters, which are trained instead of the model */
+    bool packed;    /* rows are packed documents (data/packing.h), of which a part may be learned */
+    double dropout; /* dropout rate of the embedding and each branch, in training */
     double adapter_dropout; /* the same for the inputs of adapters */
     double z_loss;          /* of core/ops.def, classify: in training */
     uint64_t dropout_seed;

@@ -32,15 +32,12 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { BRANCHES = 2 /* a layer */ };
-
 struct model {
     model_config config;
     training_policy training;
     dtype type;
     int cls, positions; /* cls: -1 with mean pooling */
     weight_ids patch;
-    image_head head;
     block_ids *blocks;   /* [layers] */
     block_state *states; /* [layers] */
 };
@@ -76,7 +73,7 @@ static error *declare_embedding(model *m, params *p)
         &m->patch.bias);
 }
 
-static error *declare_all(model *m, params *p)
+static error *declare_all(model *m, params *p, image_head *h)
 {
     const model_config *c = &m->config;
     TRY(declare_embedding(m, p));
@@ -84,16 +81,16 @@ static error *declare_all(model *m, params *p)
         TRY(block_declare(c, &m->training.lora, l, p, &m->blocks[l]));
     tensor_names cls_norm = {"norm.weight", "norm.bias"},
                  mean_norm = {"fc_norm.weight", "fc_norm.bias"};
-    TRY(declare_norm(c, p, c->mean_pool ? mean_norm : cls_norm, -1, &m->head.norm));
+    TRY(declare_norm(c, p, c->mean_pool ? mean_norm : cls_norm, -1, &h->norm));
     param_spec head = {.name = "head.weight",
                        .layer = -1,
                        .shape = SHAPE(c->vocab, c->width),
                        .decay = true,
                        .init = INIT_NORMAL,
                        .std = 0.02};
-    TRY(declare(p, head, &m->head.head.weight));
+    TRY(declare(p, head, &h->head.weight));
     return declare(p, (param_spec){.name = "head.bias", .layer = -1, .shape = SHAPE(c->vocab)},
-                   &m->head.head.bias);
+                   &h->head.bias);
 }
 
 static void vit_destroy(model *m)
@@ -104,9 +101,9 @@ static void vit_destroy(model *m)
     free(m);
 }
 
-static error *vit_create(const model_config *c, const training_policy *how, params *p, model **out)
+static error *vit_create(const model_config *c, const training_policy *how, params *p,
+                         image_head *head, model **out)
 {
-    TRY(config_check(c));
     model *m = NULL;
     TRY(alloc_array(&m, 1, sizeof *m));
     m->config = *c;
@@ -114,7 +111,7 @@ static error *vit_create(const model_config *c, const training_policy *how, para
     m->type = p->type;
     error *e = alloc_array(&m->blocks, (size_t)c->layers, sizeof *m->blocks);
     if (!e) e = alloc_array(&m->states, (size_t)c->layers, sizeof *m->states);
-    if (!e) e = declare_all(m, p);
+    if (!e) e = declare_all(m, p, head);
     if (e) {
         vit_destroy(m);
         return e;
@@ -123,34 +120,11 @@ static error *vit_create(const model_config *c, const training_policy *how, para
     return NULL;
 }
 
-static batch vit_place_batch(const model *m, arena *a, int64_t b, int64_t t)
-{
-    (void)t;
-    return image_place(&m->config, m->type, a, b,
-                       m->training.drop_path > 0 ? BRANCHES * m->config.layers : 0);
-}
-
-static void vit_draw(const model *m, uint64_t seed, int64_t first, int64_t b, float *noise)
-{
-    image_draw_drops(m->training.drop_path, m->config.layers, BRANCHES, seed, first, b, noise);
-}
-
 /* ---- the ends ---- */
 
 static int64_t patch_count(const model_config *c)
 {
     return c->context - !c->mean_pool;
-}
-
-static tensor take_patches(runtime *r, const model *m, tensor images)
-{
-    const model_config *c = &m->config;
-    tensor cut = arena_take(r->arena, KIND_ACTIVATION, m->type,
-                            SHAPE(images.dim[0], patch_count(c), c->channels * c->patch * c->patch),
-                            NAME("patches", 0));
-    OP(patches, r->dev, r->stream, .out = cut, .images = images, .height = c->patch,
-       .width = c->patch);
-    return cut;
 }
 
 static tensor take(runtime *r, dtype type, shape s, const char *name)
@@ -162,7 +136,7 @@ static tensor embed(runtime *r, model *m, tensor images)
 {
     const model_config *c = &m->config;
     int64_t b = images.dim[0];
-    tensor cut = take_patches(r, m, images);
+    tensor cut = take_patches(r, &m->config, images);
     tensor x = take(r, m->type, SHAPE(b, patch_count(c), c->width), "embedded patches");
     tensor w = param_use(r, m->patch.weight), bias = param_use(r, m->patch.bias);
     OP(linear, r->dev, r->stream, .out = x, .x = cut, .w = as_matrix(w), .bias = bias);
@@ -186,7 +160,7 @@ static tensor embed(runtime *r, model *m, tensor images)
 /* d (B,N,C): the gradient of the embedded patches. */
 static void patch_grad(runtime *r, model *m, tensor images, tensor d)
 {
-    tensor cut = take_patches(r, m, images);
+    tensor cut = take_patches(r, &m->config, images);
     grad dw = grad_begin(r, m->patch.weight), db = grad_begin(r, m->patch.bias);
     dw.t = as_matrix(dw.t);
     OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = cut, .dout = d);
@@ -212,47 +186,22 @@ static void embed_grad(runtime *r, model *m, tensor images, tensor d)
     if (m->cls >= 0) arena_drop(r->arena, &dx);
 }
 
-/* Images through all blocks. */
-static tensor encode(runtime *r, model *m, tensor images, tensor noise, block_purpose why)
+static tensor vit_forward(runtime *r, model *m, const batch *in, bool train)
 {
-    return blocks_forward(r, &m->config, &m->training, m->blocks, embed(r, m, images), noise, why,
-                          m->states);
+    tensor none = {0};
+    return blocks_forward(r, &m->config, &m->training, m->blocks, embed(r, m, in->inputs),
+                          train ? in->noise : none, train ? BLOCK_TRAIN : BLOCK_INFER, m->states);
 }
 
-/* ---- the programs ---- */
-
-static void vit_train(runtime *r, model *m, const batch *in, const loss_sink *loss)
+static void vit_backward(runtime *r, model *m, const batch *in, tensor d)
 {
-    tensor last = encode(r, m, in->inputs, in->noise, BLOCK_TRAIN);
-    tensor d = image_head_train(r, &m->head, &m->config, last, in->targets, loss);
     blocks_backward(r, &m->config, &m->training, m->blocks, d, m->states);
     if (grads_below(r, m->blocks[0].norm1.weight)) embed_grad(r, m, in->inputs, d);
     arena_drop(r->arena, &d);
 }
 
-static void vit_evaluate(runtime *r, model *m, const batch *in, const loss_sink *loss)
-{
-    tensor last = encode(r, m, in->inputs, (tensor){0}, BLOCK_INFER);
-    image_head_evaluate(r, &m->head, &m->config, last, in->targets, loss);
-}
-
-static void vit_predict(runtime *r, model *m, const batch *in, tensor logits)
-{
-    tensor last = encode(r, m, in->inputs, (tensor){0}, BLOCK_INFER);
-    image_head_predict(r, &m->head, &m->config, last, logits);
-}
-
-const model_kind vit_kind = {
-    .program = "train_vit",
-    .default_model = "vit-nano/4",
-    .presets = &image_presets,
-    .hits = true,
-    .create = vit_create,
-    .destroy = vit_destroy,
-    .place_batch = vit_place_batch,
-    .targets = image_targets,
-    .train = vit_train,
-    .draw = vit_draw,
-    .evaluate = vit_evaluate,
-    .predict = vit_predict,
-};
+const image_architecture vit_architecture = {.branches = 2, /* a layer */
+                                             .create = vit_create,
+                                             .destroy = vit_destroy,
+                                             .forward = vit_forward,
+                                             .backward = vit_backward};

@@ -45,7 +45,7 @@ static model_config config_of(void)
 static void open_bed(image_bed *b, const image_variant *v, const training_policy *how, device *dev,
                      dtype type)
 {
-    *b = (image_bed){.kind = &convnext_kind, .config = config_of(), .batch = size[BATCH], .v = *v};
+    *b = (image_bed){.kind = &image_kind, .config = config_of(), .batch = size[BATCH], .v = *v};
     image_bed_open(b, how, dev, type);
 }
 

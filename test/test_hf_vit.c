@@ -118,7 +118,7 @@ static void open_run(const char *more, options *o, trainer **t, device *dev, cha
     char words[400];
     snprintf(words, sizeof words, "%s", more);
     must(small_parse(words, text, o));
-    must(trainer_plan(o, &vit_kind, t));
+    must(trainer_plan(o, &image_kind, t));
     must(cpu_device(1, dev));
     must(trainer_commit(*t, dev, false));
 }

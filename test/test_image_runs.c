@@ -28,7 +28,7 @@ static error *train_on(const char *more, options *o)
     char words[600], text[SMALL_TEXT];
     snprintf(words, sizeof words, RUN "%s", more);
     must(small_parse(words, text, o));
-    must(trainer_plan(o, &vit_kind, &t));
+    must(trainer_plan(o, &image_kind, &t));
     must(cpu_device((int)o->threads, &dev));
     error *e = train_loop(t, &dev, plan_files);
     trainer_destroy(t);

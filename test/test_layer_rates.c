@@ -60,9 +60,9 @@ static void test_as_timm(void **state)
     params p = {.type = F32};
     model *m;
     must(convnext_config(&c));
-    must(convnext_kind.create(&c, &how, &p, &m));
+    must(image_kind.create(&c, &how, &p, &m));
     hold("convnext", &p);
-    convnext_kind.destroy(m);
+    image_kind.destroy(m);
     params_free(&p);
 }
 

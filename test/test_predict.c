@@ -40,7 +40,7 @@ static void train(const char *more)
              "--train-data train --val-data val --steps 60 --eval-every 60 %s",
              more);
     must(small_parse(words, text, &o));
-    must(trainer_plan(&o, &vit_kind, &t));
+    must(trainer_plan(&o, &image_kind, &t));
     must(cpu_device((int)o.threads, &dev));
     must(train_loop(t, &dev, plan_files));
     trainer_destroy(t);

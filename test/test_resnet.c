@@ -46,7 +46,7 @@ static model_config config_of(const image_variant *v)
 
 static void open_bed(image_bed *b, const image_variant *v, device *dev, dtype type)
 {
-    *b = (image_bed){.kind = &resnet_kind, .config = config_of(v), .batch = size[BATCH], .v = *v};
+    *b = (image_bed){.kind = &image_kind, .config = config_of(v), .batch = size[BATCH], .v = *v};
     image_bed_open(b, &plain_training, dev, type);
 }
 

@@ -63,7 +63,7 @@ static const training_policy *training_of(const variant *v)
 
 static void open_bed(image_bed *b, const variant *v, device *dev, dtype type)
 {
-    *b = (image_bed){.kind = &vit_kind, .config = config_of(v), .batch = B, .v = v->v};
+    *b = (image_bed){.kind = &image_kind, .config = config_of(v), .batch = B, .v = v->v};
     image_bed_open(b, training_of(v), dev, type);
 }
 
@@ -137,9 +137,9 @@ static int64_t parameters_of(const char *name, int64_t classes)
     assert_int_equal(derived.context, c.context);
     assert_int_equal(derived.inner, c.inner);
     assert_int_equal(derived.head_size, c.head_size);
-    must(vit_kind.create(&c, &plain_training, &p, &m));
+    must(image_kind.create(&c, &plain_training, &p, &m));
     int64_t n = params_count(&p);
-    vit_kind.destroy(m);
+    image_kind.destroy(m);
     params_free(&p);
     return n;
 }
@@ -190,9 +190,9 @@ static void test_drawing(void **state)
     params p = {.type = F32};
     model *m;
     c.layers = LAYERS;
-    must(vit_kind.create(&c, training_of(&variants[3]), &p, &m));
-    vit_kind.draw(m, 5, 0, N, all);
-    vit_kind.draw(m, 5, 100, 7, some);
+    must(image_kind.create(&c, training_of(&variants[3]), &p, &m));
+    image_kind.draw(m, 5, 0, N, all);
+    image_kind.draw(m, 5, 100, 7, some);
     for (int k = 0; k < 2 * LAYERS; k++) {
         double sum = 0, drop = 0.5 * (k / 2) / (LAYERS - 1);
         for (int i = 0; i < N; i++) {
@@ -205,7 +205,7 @@ static void test_drawing(void **state)
         for (int i = 0; i < 7; i++)
             assert_true(some[k * 7 + i] == all[k * N + 100 + i]);
     }
-    vit_kind.destroy(m);
+    image_kind.destroy(m);
     params_free(&p);
 }
 

@@ -174,7 +174,7 @@ static void refused(const char *more, const char *text1, const char *text2)
     char arguments[400], text[SMALL_TEXT];
     snprintf(arguments, sizeof arguments, SMALL_VIT "%s", more);
     must(small_parse(arguments, text, &o));
-    must(trainer_plan(&o, &vit_kind, &t));
+    must(trainer_plan(&o, &image_kind, &t));
     must(device_status(&t->null));
     must(cpu_device(2, &dev));
     fails(trainer_commit(t, &dev, false), text1, text2);
