@@ -135,14 +135,13 @@ error_t command_line_key(int key, struct argp_state *state)
     return 0;
 }
 
-bool command_line_store(const stored_option *rows, size_t n, int key, const char *arg,
-                        void *options)
+bool command_line_store(const stored_option *rows, size_t n, int key, const char *arg, void *to)
 {
     size_t i = 0;
     while (i < n && rows[i].key != key)
         i++;
-    if (i == n) return false;
-    char *at = (char *)options + rows[i].at;
+    if (i == n && key < COMMAND_LINE_STORED) return false;
+    char *at = (char *)to + (i < n ? rows[i].at : (size_t)(key - COMMAND_LINE_STORED));
     if (arg)
         *(const char **)(void *)at = arg;
     else

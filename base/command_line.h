@@ -37,15 +37,17 @@ enum { COMMAND_LINE_VERSION = 900, COMMAND_LINE_ROW_COUNT = 3 };
 error_t command_line_key(int key, struct argp_state *state);
 
 /* An option that is stored as it is given, in a `const char *` of the program's options; or, if it
- * takes no value, as true in a bool. */
+ * takes no value, as true in a bool.  The key of one without a letter says where: STORED(member) of
+ * the program's type `options`; of one with a letter, a row does. */
+#define STORED(member) (COMMAND_LINE_STORED + (int)offsetof(options, member))
+enum { COMMAND_LINE_STORED = 1 << 16 };
 typedef struct {
     int key;
     size_t at; /* in the options */
 } stored_option;
 
-/* Stores `arg` if the key is of one of the n rows; false if it is of none. */
-bool command_line_store(const stored_option *rows, size_t n, int key, const char *arg,
-                        void *options);
+/* Stores `arg` if the key is such a one, or of one of the n rows (NULL: none); false if not. */
+bool command_line_store(const stored_option *rows, size_t n, int key, const char *arg, void *to);
 
 /* Values: one of n words, by number; a whole number from 1 to `most`.  `option` is its name, for
  * messages, which say what there is. */

@@ -26,28 +26,7 @@
 
 /* ---- options ---- */
 
-enum {
-    KEY_FIRST = 1000,
-    KEY_LOAD,
-    KEY_ADAPTER,
-    KEY_VOCAB,
-    KEY_PROMPT,
-    KEY_PROMPT_IDS,
-    KEY_PROMPTS,
-    KEY_EVAL,
-    KEY_CHOICES,
-    KEY_JSON,
-    KEY_DTYPE,
-    KEY_DEVICE,
-    KEY_STREAM,
-    KEY_WIDEN,
-    KEY_CHAT,
-    KEY_TEMPLATE,
-    KEY_SYSTEM,
-    KEY_SPECIAL,
-    KEY_NO_STOP,
-    KEY_NUMBERS
-};
+enum { KEY_DTYPE = 1000, KEY_DEVICE, KEY_SPECIAL, KEY_NUMBERS };
 
 /* The headings of --help. */
 enum { THE_MODEL = 1, THE_TEXT, A_CHAT, EVALUATION };
@@ -125,28 +104,10 @@ static error *take_word(options *o, int key, const char *text)
     return NULL;
 }
 
-static const stored_option stored[] = {
-    {KEY_LOAD, offsetof(options, load)},
-    {KEY_ADAPTER, offsetof(options, adapter)},
-    {KEY_VOCAB, offsetof(options, vocab)},
-    {KEY_PROMPT, offsetof(options, prompt)},
-    {KEY_PROMPT_IDS, offsetof(options, prompt_ids)},
-    {KEY_EVAL, offsetof(options, eval)},
-    {KEY_PROMPTS, offsetof(options, prompts)},
-    {KEY_CHOICES, offsetof(options, choices)},
-    {KEY_TEMPLATE, offsetof(options, template_file)},
-    {KEY_SYSTEM, offsetof(options, system)},
-    {KEY_JSON, offsetof(options, json)},
-    {KEY_STREAM, offsetof(options, stream)},
-    {KEY_WIDEN, offsetof(options, widen)},
-    {KEY_CHAT, offsetof(options, chat)},
-    {KEY_NO_STOP, offsetof(options, no_stop)},
-};
-
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     options *o = state->input;
-    if (command_line_store(stored, sizeof stored / sizeof *stored, key, arg, o)) return 0;
+    if (command_line_store(NULL, 0, key, arg, o)) return 0;
     if (key == KEY_DTYPE || key == KEY_SPECIAL || key == KEY_DEVICE)
         o->failure = take_word(o, key, arg);
     else if (key == ARGP_KEY_ARG)
@@ -207,24 +168,24 @@ static error *check_task(const options *o)
 
 static const struct argp_option plain_options[] = {
     {NULL, 0, NULL, 0, "Model:", THE_MODEL},
-    {"load", KEY_LOAD, "DIR|FILE", 0, "trained model, as for train_gpt --load (required)",
+    {"load", STORED(load), "DIR|FILE", 0, "trained model, as for train_gpt --load (required)",
      THE_MODEL},
-    {"adapter", KEY_ADAPTER, "DIR", 0,
+    {"adapter", STORED(adapter), "DIR", 0,
      "LoRA adapters of that model (adapter_model.safetensors, adapter_config.json)", THE_MODEL},
-    {"vocab", KEY_VOCAB, "FILE", 0, "tokenizer [default: the one beside the model]", THE_MODEL},
+    {"vocab", STORED(vocab), "FILE", 0, "tokenizer [default: the one beside the model]", THE_MODEL},
     {"dtype", KEY_DTYPE, "fp32|bf16", 0,
      "type of parameters and activations; bf16 rounds fp32 files [default: fp32]", THE_MODEL},
-    {"widen", KEY_WIDEN, NULL, 0, "convert 16-bit floats to f32, which preserves every value",
+    {"widen", STORED(widen), NULL, 0, "convert 16-bit floats to f32, which preserves every value",
      THE_MODEL},
     {"device", KEY_DEVICE, "WHERE", 0, "cpu, cuda, or auto: cuda if there is a GPU [default: auto]",
      THE_MODEL},
     {NULL, 0, NULL, 0, "Text:", THE_TEXT},
-    {"prompt", KEY_PROMPT, "TEXT", 0, "text to continue", THE_TEXT},
-    {"prompt-ids", KEY_PROMPT_IDS, "N,...", 0,
+    {"prompt", STORED(prompt), "TEXT", 0, "text to continue", THE_TEXT},
+    {"prompt-ids", STORED(prompt_ids), "N,...", 0,
      "the same as token ids, for a model whose tokenizer cannot be read; the output is token "
      "ids, too",
      THE_TEXT},
-    {"prompts", KEY_PROMPTS, "FILE", 0,
+    {"prompts", STORED(prompts), "FILE", 0,
      "continue each line of a file, or each prompt of a .jsonl (with --chat, messages): several "
      "at a time, one line of JSON for each",
      THE_TEXT},
@@ -232,23 +193,23 @@ static const struct argp_option plain_options[] = {
      "treat the spelling of a special token in --prompt as plain text, or as that token "
      "[default: text]",
      THE_TEXT},
-    {"stream", KEY_STREAM, NULL, 0, "print each token as it comes", THE_TEXT},
-    {"no-stop", KEY_NO_STOP, NULL, 0, "continue past end-of-text tokens", THE_TEXT},
+    {"stream", STORED(stream), NULL, 0, "print each token as it comes", THE_TEXT},
+    {"no-stop", STORED(no_stop), NULL, 0, "continue past end-of-text tokens", THE_TEXT},
     {NULL, 0, NULL, 0, "Chat:", A_CHAT},
-    {"chat", KEY_CHAT, NULL, 0,
+    {"chat", STORED(chat), NULL, 0,
      "use the model's chat template: answer --prompt, or each line of the standard input", A_CHAT},
-    {"template", KEY_TEMPLATE, "FILE", 0,
+    {"template", STORED(template_file), "FILE", 0,
      "with --chat or --eval FILE.jsonl: the template [default: chat_template.jinja, or the one in "
      "tokenizer_config.json, beside the tokenizer]",
      A_CHAT},
-    {"system", KEY_SYSTEM, "TEXT", 0, "with --chat: the system message", A_CHAT},
+    {"system", STORED(system), "TEXT", 0, "with --chat: the system message", A_CHAT},
     {NULL, 0, NULL, 0, "Evaluation:", EVALUATION},
-    {"eval", KEY_EVAL, "FILE", 0, "score this text or shard instead of generating", EVALUATION},
-    {"choices", KEY_CHOICES, "FILE", 0,
+    {"eval", STORED(eval), "FILE", 0, "score this text or shard instead of generating", EVALUATION},
+    {"choices", STORED(choices), "FILE", 0,
      "multiple choice: JSON Lines of questions with endings (HellaSwag's, or query, choices, "
      "gold); which ending is the most likely",
      EVALUATION},
-    {"json", KEY_JSON, NULL, 0,
+    {"json", STORED(json), NULL, 0,
      "with --eval: print the figures as JSON; with --choices: each question, too", EVALUATION},
     COMMAND_LINE_ROWS,
 };

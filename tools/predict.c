@@ -39,27 +39,23 @@ typedef struct {
 
 /* ---- options ---- */
 
-enum { LOAD = 1000, TOP, JSON, EVAL, PICTURE, BATCH, THREADS, WIDEN, UPRIGHT };
+enum { TOP = 1000, BATCH, THREADS };
 
 static const struct argp_option rows[] = {
-    {"load", LOAD, "DIR", 0,
+    {"load", STORED(load), "DIR", 0,
      "trained model: a run of train_vit, or a Hugging Face ViT with its config.json (required)", 0},
     {"top", TOP, "K", 0, "classes to print for each image [default: 5]", 0},
-    {"json", JSON, NULL, 0, "print one line of JSON for each image; with --eval one object", 0},
-    {"eval", EVAL, NULL, 0, "the images have labels: print the accuracy", 0},
-    {"picture", PICTURE, "FILE", 0, "with --eval: write the confusion matrix as SVG", 0},
+    {"json", STORED(json), NULL, 0, "print one line of JSON for each image; with --eval one object",
+     0},
+    {"eval", STORED(eval), NULL, 0, "the images have labels: print the accuracy", 0},
+    {"picture", STORED(picture), "FILE", 0, "with --eval: write the confusion matrix as SVG", 0},
     {"batch", BATCH, "N", 0, "images at a time [default: 32]", 0},
     {"threads", THREADS, "N", 0, "CPU threads [default: all cores]", 0},
-    {"widen", WIDEN, NULL, 0, "convert 16-bit floats to f32, which preserves every value", 0},
-    {"upright", UPRIGHT, NULL, 0, "rotate images as their EXIF orientation says", 0},
+    {"widen", STORED(widen), NULL, 0, "convert 16-bit floats to f32, which preserves every value",
+     0},
+    {"upright", STORED(upright), NULL, 0, "rotate images as their EXIF orientation says", 0},
     COMMAND_LINE_ROWS,
     {0}};
-
-static const stored_option stored[] = {
-    {LOAD, offsetof(options, load)},   {PICTURE, offsetof(options, picture)},
-    {JSON, offsetof(options, json)},   {EVAL, offsetof(options, eval)},
-    {WIDEN, offsetof(options, widen)}, {UPRIGHT, offsetof(options, upright)},
-};
 
 static error *take_path(options *o, const char *path)
 {
@@ -73,7 +69,7 @@ static error *take_path(options *o, const char *path)
 static error_t on_key(int key, char *arg, struct argp_state *state)
 {
     options *o = state->input;
-    if (command_line_store(stored, sizeof stored / sizeof *stored, key, arg, o)) return 0;
+    if (command_line_store(NULL, 0, key, arg, o)) return 0;
     if (key == TOP)
         o->failure = command_line_count("top", arg, MOST_TOP, &o->top);
     else if (key == BATCH)

@@ -52,16 +52,6 @@ typedef struct {
     int n_inputs;
 } options;
 
-enum {
-    KEY_JSONL = 1000,
-    KEY_CHAT,
-    KEY_LEARN,
-    KEY_TEMPLATE,
-    KEY_MAX_TOKENS,
-    KEY_TOO_LONG,
-    KEY_SHOW
-};
-
 static const char doc[] =
     "Convert text to token shards for training.\vWrites PREFIX_train.bin and PREFIX_val.bin "
     "(llm.c's format: 16 bits per token, or 32 if there are more than 65536 tokens) and "
@@ -99,24 +89,24 @@ static const struct argp_option argp_options[] = {
      "treat the spelling of a special token, such as <|endoftext|>, in a text as plain text, or "
      "as that token [default: text]",
      TEXTS},
-    {"jsonl", KEY_JSONL, "FIELD", 0,
+    {"jsonl", STORED(jsonl), "FIELD", 0,
      "each INPUT is JSON Lines, and the FIELD of a line is a document", TEXTS},
     {NULL, 0, NULL, 0, "Conversations:", CHATS},
-    {"chat", KEY_CHAT, NULL, 0,
+    {"chat", STORED(chat), NULL, 0,
      "each INPUT is JSON Lines of examples: messages, or prompt and completion, or text; writes "
      "shards with document boundaries and a loss mask (docs/formats.md)",
      CHATS},
-    {"learn", KEY_LEARN, "answers|all", 0,
+    {"learn", STORED(learn), "answers|all", 0,
      "with --chat: which tokens count in the loss [default: answers, and completions]", CHATS},
-    {"template", KEY_TEMPLATE, "FILE", 0,
+    {"template", STORED(template_file), "FILE", 0,
      "with --chat: the chat template [default: chat_template.jinja, or the one in "
      "tokenizer_config.json, beside VOCAB]",
      CHATS},
-    {"max-tokens", KEY_MAX_TOKENS, "N", 0,
+    {"max-tokens", STORED(max_tokens), "N", 0,
      "with --chat: maximum length of an example [default: unlimited]", CHATS},
-    {"too-long", KEY_TOO_LONG, "refuse|cut|skip", 0,
+    {"too-long", STORED(too_long), "refuse|cut|skip", 0,
      "with --max-tokens: what to do with a longer example [default: refuse]", CHATS},
-    {"show", KEY_SHOW, "N", 0,
+    {"show", STORED(show), "N", 0,
      "with --chat: print the first N examples as text, with the learned bytes marked, and write no "
      "files",
      CHATS},
@@ -125,20 +115,10 @@ static const struct argp_option argp_options[] = {
 };
 
 static const stored_option stored[] = {
-    {'v', offsetof(options, vocab)},
-    {'o', offsetof(options, prefix)},
-    {'f', offsetof(options, val_fraction)},
-    {'s', offsetof(options, separator)},
-    {'S', offsetof(options, special)},
-    {'t', offsetof(options, thread_text)},
+    {'v', offsetof(options, vocab)},        {'o', offsetof(options, prefix)},
+    {'f', offsetof(options, val_fraction)}, {'s', offsetof(options, separator)},
+    {'S', offsetof(options, special)},      {'t', offsetof(options, thread_text)},
     {'d', offsetof(options, decode)},
-    {KEY_CHAT, offsetof(options, chat)},
-    {KEY_JSONL, offsetof(options, jsonl)},
-    {KEY_LEARN, offsetof(options, learn)},
-    {KEY_TEMPLATE, offsetof(options, template_file)},
-    {KEY_MAX_TOKENS, offsetof(options, max_tokens)},
-    {KEY_TOO_LONG, offsetof(options, too_long)},
-    {KEY_SHOW, offsetof(options, show)},
 };
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)

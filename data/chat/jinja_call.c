@@ -192,17 +192,11 @@ static error *select_by(pool *p, value x, const value **v, bool wanted, value *o
     return NULL;
 }
 
-static error *select_attribute(pool *p, value x, const value **v, value *out)
-{
-    return select_by(p, x, v, true, out);
-}
+static CALLABLE(select_attribute,
+                select_by(p, x, v, true, out)) static CALLABLE(reject_attribute,
+                                                               select_by(p, x, v, false, out))
 
-static error *reject_attribute(pool *p, value x, const value **v, value *out)
-{
-    return select_by(p, x, v, false, out);
-}
-
-static error *map(pool *p, value x, const value **v, value *out)
+    static error *map(pool *p, value x, const value **v, value *out)
 {
     value list;
     TRY(need_attribute(v[0], "map"));
@@ -240,13 +234,9 @@ static error *trim(pool *p, value x, const value **v, value *out)
     return strip_by(x, v[0], true, true, out);
 }
 
-static error *shown(pool *p, value x, const value **v, value *out)
-{
-    (void)v;
-    return v_shown(p, x, out);
-}
+static CALLABLE(shown, v_shown(p, x, out))
 
-static error *join_list(pool *p, value x, const value **v, value *out)
+    static error *join_list(pool *p, value x, const value **v, value *out)
 {
     value list, between = v_string("", 0);
     if (v[0]) TRY(v_shown(p, *v[0], &between));

@@ -132,7 +132,7 @@ typedef enum {
     V_REAL,
     V_STRING,
     V_LIST,
-    V_VIEW, /* truth: a range; else keys(), values(), items(): for loops and lists, refused by
+    V_VIEW,     /* truth: a range; else keys(), values(), items(): for loops and lists, refused by
              * tojson and + */
     V_ITERATOR, /* result of some filters: true even if empty, no length or index, can be used
                  * once */
@@ -180,6 +180,14 @@ typedef struct {
     const char *names[MOST_PARAMETERS]; /* NULL: positional only */
     int needed, most;                   /* required; at most that many positional */
 } callable;
+
+/* One that is a call with other arguments. */
+#define CALLABLE(name, call)                                                                       \
+    error *name(pool *p, value x, const value **v, value *out)                                     \
+    {                                                                                              \
+        (void)p, (void)v;                                                                          \
+        return call;                                                                               \
+    }
 
 /* User error: an argument that is superfluous, missing, given twice, or unknown. */
 error *take_arguments(const callable *c, const arguments *a, const value **v) NODISCARD;

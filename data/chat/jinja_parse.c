@@ -405,30 +405,31 @@ static error *parse_not(parser *p, node **out)
     return NULL;
 }
 
-static error *parse_and(parser *p, node **out)
+typedef error *parse_function(parser *p, node **out);
+
+/* operands, of `next`, between which the name stands */
+static error *parse_chain(parser *p, const char *name, node_kind kind, parse_function *next,
+                          node **out)
 {
-    TRY(parse_not(p, out));
-    while (is_name(p, "and")) {
+    TRY(next(p, out));
+    while (is_name(p, name)) {
         node *left = *out;
-        TRY(make_node(p, N_AND, out));
+        TRY(make_node(p, kind, out));
         p->at++;
         (*out)->a = left;
-        TRY(parse_not(p, &(*out)->b));
+        TRY(next(p, &(*out)->b));
     }
     return NULL;
 }
 
+static error *parse_and(parser *p, node **out)
+{
+    return parse_chain(p, "and", N_AND, parse_not, out);
+}
+
 static error *parse_or(parser *p, node **out)
 {
-    TRY(parse_and(p, out));
-    while (is_name(p, "or")) {
-        node *left = *out;
-        TRY(make_node(p, N_OR, out));
-        p->at++;
-        (*out)->a = left;
-        TRY(parse_and(p, &(*out)->b));
-    }
-    return NULL;
+    return parse_chain(p, "or", N_OR, parse_and, out);
 }
 
 static error *parse_expression(parser *p, node **out)

@@ -74,23 +74,9 @@ error *strip_by(value x, const value *set, bool left, bool right, value *out)
     return NULL;
 }
 
-error *text_strip(pool *p, value x, const value **v, value *out)
-{
-    (void)p;
-    return strip_by(x, v[0], true, true, out);
-}
-
-error *text_strip_left(pool *p, value x, const value **v, value *out)
-{
-    (void)p;
-    return strip_by(x, v[0], true, false, out);
-}
-
-error *text_strip_right(pool *p, value x, const value **v, value *out)
-{
-    (void)p;
-    return strip_by(x, v[0], false, true, out);
-}
+CALLABLE(text_strip, strip_by(x, v[0], true, true, out))
+CALLABLE(text_strip_left, strip_by(x, v[0], true, false, out))
+CALLABLE(text_strip_right, strip_by(x, v[0], false, true, out))
 
 /* ---- letters ---- */
 
@@ -109,17 +95,8 @@ static error *change_case(pool *p, value x, bool upper, value *out)
     return NULL;
 }
 
-error *text_upper(pool *p, value x, const value **v, value *out)
-{
-    (void)v;
-    return change_case(p, x, true, out);
-}
-
-error *text_lower(pool *p, value x, const value **v, value *out)
-{
-    (void)v;
-    return change_case(p, x, false, out);
-}
+CALLABLE(text_upper, change_case(p, x, true, out))
+CALLABLE(text_lower, change_case(p, x, false, out))
 
 typedef enum { OF_TEXT, OF_WORDS, AFTER_OTHERS } capitals_of;
 
@@ -140,23 +117,9 @@ static error *capitals(pool *p, value x, capitals_of which, value *out)
     return NULL;
 }
 
-error *text_capitalize(pool *p, value x, const value **v, value *out)
-{
-    (void)v;
-    return capitals(p, x, OF_TEXT, out);
-}
-
-error *text_title(pool *p, value x, const value **v, value *out)
-{
-    (void)v;
-    return capitals(p, x, AFTER_OTHERS, out);
-}
-
-error *text_title_words(pool *p, value x, const value **v, value *out)
-{
-    (void)v;
-    return capitals(p, x, OF_WORDS, out);
-}
+CALLABLE(text_capitalize, capitals(p, x, OF_TEXT, out))
+CALLABLE(text_title, capitals(p, x, AFTER_OTHERS, out))
+CALLABLE(text_title_words, capitals(p, x, OF_WORDS, out))
 
 /* ---- parts ---- */
 
