@@ -1,5 +1,5 @@
-/* image_head.h - what every image model has: the end, which is pooling, norm, head, softmax; and what
- * each architecture has of its own, of which model/image_kind.c makes a model.
+/* image_head.h - what every image model has: the end, which is pooling, norm, head, softmax; and
+ * what each architecture has of its own, of which model/image_kind.c makes a model.
  *
  * Pooling precedes the norm: with a class token that gives the same numbers as normalizing all
  * positions and then reading one, and the mean is what timm calls fc_norm.

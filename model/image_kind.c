@@ -56,8 +56,8 @@ static batch image_place_batch(const model *m, arena *a, int64_t b, int64_t t)
     return out;
 }
 
-/* The factors (branches of all layers, b): 0 with a probability that grows over the layers from 0 to
- * the rate (Huang et al. 2016), else 1 / (1 - probability). */
+/* The factors (branches of all layers, b): 0 with a probability that grows over the layers from 0
+ * to the rate (Huang et al. 2016), else 1 / (1 - probability). */
 static void image_draw(const model *m, uint64_t seed, int64_t first, int64_t b, float *noise)
 {
     int64_t branches = m->is->branches, layers = m->config.layers, n = layers * branches;

@@ -84,7 +84,7 @@ typedef struct {
     void (*close_caches)(runtime *r, model *);
 } model_kind;
 
-/* image_kind: a ViT, a ConvNeXt or a residual network, by the configuration (model/image_kind.c). */
+/* image_kind: a ViT, a ConvNeXt or a residual network, by the configuration (image_kind.c). */
 extern const model_kind gpt_kind, image_kind;
 
 #endif
