@@ -140,7 +140,7 @@ bool command_line_store(const stored_option *rows, size_t n, int key, const char
     size_t i = 0;
     while (i < n && rows[i].key != key)
         i++;
-    if (i == n && key < COMMAND_LINE_STORED) return false;
+    if (i == n && (key < COMMAND_LINE_STORED || key >= ARGP_KEY_END)) return false; /* argp's own */
     char *at = (char *)to + (i < n ? rows[i].at : (size_t)(key - COMMAND_LINE_STORED));
     if (arg)
         *(const char **)(void *)at = arg;

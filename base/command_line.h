@@ -40,7 +40,7 @@ error_t command_line_key(int key, struct argp_state *state);
  * takes no value, as true in a bool.  The key of one without a letter says where: STORED(member) of
  * the program's type `options`; of one with a letter, a row does. */
 #define STORED(member) (COMMAND_LINE_STORED + (int)offsetof(options, member))
-enum { COMMAND_LINE_STORED = 1 << 16 };
+enum { COMMAND_LINE_STORED = 1 << 16 }; /* below argp's own keys */
 typedef struct {
     int key;
     size_t at; /* in the options */
