@@ -3,8 +3,18 @@
 
 #include "cpu/unit.h"
 
-/* Rows of b per prefetch of p->next: all are prefetched within a part of the depth. */
+/* Rows of b per prefetch of p->next. */
 enum { EVERY = 4 };
+
+LANE_FN void prefetch_next(ahead *n)
+{
+    if (n->now-- <= 0) return;
+    __builtin_prefetch(n->at + n->line * 64, 0, 2);
+    if (++n->line < n->lines) return;
+    n->line = 0;
+    n->at += n->step;
+    if (!--n->rows) n->tile = n->now = 0;
+}
 
 LANE_FN void multiply(a_layout layout, int rows, const micro_product *p)
 {
@@ -19,8 +29,9 @@ LANE_FN void multiply(a_layout layout, int rows, const micro_product *p)
         __builtin_prefetch(p->out + i * p->ld, 1);
         if (TILE_COLS > 16) __builtin_prefetch(p->out + i * p->ld + 16, 1);
     }
-    for (int64_t k = 0, asked = 0; k < p->k; asked++) {
-        if (asked < p->n_next) __builtin_prefetch(p->next[asked], 0, 2);
+    ahead next = p->next ? *p->next : (ahead){0};
+    for (int64_t k = 0; k < p->k;) {
+        prefetch_next(&next);
         for (int64_t end = k + EVERY < p->k ? k + EVERY : p->k; k < end; k++) {
             lanes b0 = lanes_load(b), b1 = lanes_load(b + LANES);
             __builtin_prefetch(b + 8 * TILE_COLS);
@@ -36,6 +47,7 @@ LANE_FN void multiply(a_layout layout, int rows, const micro_product *p)
             b += p->ldb;
         }
     }
+    if (p->next) *p->next = next;
 #pragma GCC unroll 14
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < TILE_VECTORS; v++) {

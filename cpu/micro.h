@@ -20,6 +20,14 @@
 
 typedef enum { A_PACKED, A_ROWS, A_COLUMNS } a_layout;
 
+/* What to prefetch into the L2 cache meanwhile, and what remains of it: rows of cache lines. */
+typedef struct {
+    const char *at;            /* a row */
+    int64_t rows, lines, step; /* that remain; in a row; from row to row in bytes */
+    int64_t line;              /* the next of this row */
+    int64_t tile, now;         /* lines per tile; of this one, that remain */
+} ahead;
+
 typedef struct {
     const float *a;
     int64_t lda; /* A_ROWS: from row to row; A_COLUMNS: from k to k */
@@ -27,12 +35,9 @@ typedef struct {
     int64_t ldb, k;
     float *out; /* (rows, TILE_COLS) */
     int64_t ld;
-    bool add;                /* adds to out, the sum being the second term */
-    const void *const *next; /* n_next addresses to prefetch into the L2 cache */
-    int64_t n_next;          /* at most MICRO_NEXT of them are used */
+    bool add;    /* adds to out, the sum being the second term */
+    ahead *next; /* ? */
 } micro_product;
-
-enum { MICRO_NEXT = 64 };
 
 void micro_tile(a_layout layout, int rows, const micro_product *p);
 

@@ -72,13 +72,6 @@ static float *shared_panel(const work *w, const chunk *c, int64_t which, int64_t
     return w->packed + k * all + which * w->shared.width * depth;
 }
 
-/* What to prefetch of the streamed side: cache lines per stored row, and how many of all during a
- * tile. */
-typedef struct {
-    const char *at;
-    int64_t rows, lines, step, line, each;
-} ahead;
-
 /* The block of panels from t, at part k of the depth; it is needed after that many tiles. */
 static ahead ahead_of(const work *w, const chunk *c, int64_t t, int64_t k, int64_t tiles)
 {
@@ -94,22 +87,7 @@ static ahead ahead_of(const work *w, const chunk *c, int64_t t, int64_t k, int64
                    .rows = rows,
                    .lines = lines,
                    .step = (along ? f.row : f.col) * size,
-                   .each = min64((rows * lines + tiles - 1) / tiles, MICRO_NEXT)};
-}
-
-static int64_t look_ahead(ahead *a, const void **soon)
-{
-    int64_t n = 0;
-    while (n < a->each && a->rows) {
-        int64_t end = min64(a->line + a->each - n, a->lines);
-        while (a->line < end)
-            soon[n++] = a->at + a->line++ * 64;
-        if (a->line < a->lines) break;
-        a->line = 0;
-        a->at += a->step;
-        a->rows--;
-    }
-    return n;
+                   .tile = (rows * lines + tiles - 1) / tiles};
 }
 
 /* Some panels of the shared side, at one part of the depth. */
@@ -125,7 +103,6 @@ static void do_tile(const work *w, const chunk *c, int64_t which, int64_t t, int
                     const float *own, ahead *next)
 {
     _Alignas(64) float tile[TILE];
-    const void *soon[MICRO_NEXT];
     const product *p = w->p;
     int64_t depth = min64(DEPTH, c->nk - k), s = which * w->shared.width;
     const float *shared = shared_panel(w, c, which, k);
@@ -144,6 +121,7 @@ static void do_tile(const work *w, const chunk *c, int64_t which, int64_t t, int
         at.sums = w->sums + (w->shares_rows ? s * at.ld + t : t * at.ld + s);
     }
     bool plain = tile_is_plain(p, &at);
+    next->now = next->tile;
     micro_tile(A_PACKED, (int)at.rows,
                &(micro_product){.a = w->shares_rows ? shared : own,
                                 .b = w->shares_rows ? own : shared,
@@ -152,8 +130,7 @@ static void do_tile(const work *w, const chunk *c, int64_t which, int64_t t, int
                                 .out = plain ? at.sums : tile,
                                 .ld = plain ? at.ld : TILE_COLS,
                                 .add = plain && (!at.first || p->beta != 0),
-                                .next = soon,
-                                .n_next = look_ahead(next, soon)});
+                                .next = next});
     if (!plain) tile_finish(p, &at, tile);
 }
 
