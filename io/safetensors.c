@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_HEADER = 100 << 20, MOST_INDEX = 16 << 20, MOST_FILES = 10000 };
+enum { MOST_HEADER = 100 << 20, MOST_INDEX = 100 << 20, MOST_FILES = 10000 };
 
 typedef struct {
     char *path;

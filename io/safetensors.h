@@ -109,6 +109,11 @@ error *safetensors_read(const safetensors *s, int64_t i, int64_t first_byte, int
  * or a file that has been truncated since it was opened. */
 error *safetensors_fetch(const safetensors *s, int64_t i, const named_tensor *into,
                          device *dev) NODISCARD;
+/* Reads entry i, of rank 1, as the elements of a tensor from number `first` on, in the device's
+ * order; of a sharded one those that are here. */
+error *safetensors_fetch_piece(const safetensors *s, int64_t i, const named_tensor *into,
+                               int64_t first, device *dev) NODISCARD;
+
 /* How an entry of another floating-point type is converted. */
 typedef enum {
     CAST_NONE,  /* it is refused */

@@ -435,3 +435,21 @@ error *safetensors_fetch_cast(const safetensors *s, int64_t i, const named_tenso
 {
     return fetch(s, i, into, cast, dev);
 }
+
+error *safetensors_fetch_piece(const safetensors *s, int64_t i, const named_tensor *into,
+                               int64_t first, device *dev)
+{
+    const safetensors_entry *entry = safetensors_entry_at(s, i);
+    named_tensor plain = *into;
+    staging b = {0};
+    if (entry->type != into->value.type)
+        return user_error("%s: tensor '%.100s' is %s, but %s is needed", safetensors_path(s),
+                          entry->name, entry->dtype, file_dtype(into->value.type));
+    plain.transposed = false;
+    plain.groups = 0;
+    TRY(staging_open(&plain, 1, &b));
+    const elements from = {.file = s, .entry = i, .size = (int64_t)dtype_size(entry->type)};
+    error *e = fetch_plain(&from, &plain, (element_range){first, entry->dim[0]}, dev, &b);
+    free(b.bytes);
+    return e ? e : device_status(dev);
+}

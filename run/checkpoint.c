@@ -363,26 +363,15 @@ error *checkpoints_newest(checkpoints *c, void (*report)(void *context, error *w
 
 /* ---- writing ---- */
 
-static error *write_parts(const char *path, const checkpoint_part *parts, int n, void *context)
+error *checkpoint_write_parts(const char *directory, const checkpoint_part *parts, int n,
+                              void *context)
 {
     for (int i = 0; i < n; i++) {
         char file[PATH_LENGTH];
-        TRY(path_join(file, path, parts[i].name));
+        TRY(path_join(file, directory, parts[i].name));
         TRY(parts[i].write(context, file));
     }
     return NULL;
-}
-
-static error *write_directory(const char *path, int64_t step, const checkpoint_part *parts, int n,
-                              void *context)
-{
-    const char *names[MANIFEST_FILES];
-    if (n > MANIFEST_FILES) return internal_error("a checkpoint of %d files", n);
-    for (int i = 0; i < n; i++)
-        names[i] = parts[i].name;
-    TRY(write_parts(path, parts, n, context));
-    TRY(manifest_write(path, step, names, n));
-    return directory_sync(path);
 }
 
 /* Makes the name of an incomplete checkpoint available. */
@@ -426,16 +415,43 @@ static error *make_empty(char *path)
     return mkdir(path, 0777) ? failed("create", path) : NULL;
 }
 
-error *checkpoint_write(checkpoints *c, int64_t step, const checkpoint_part *parts, int n,
-                        void *context)
+error *checkpoint_begin(checkpoints *c, int64_t step, char *directory)
+{
+    TRY(step_path(c, step, ".tmp", directory));
+    return make_empty(directory);
+}
+
+error *checkpoint_end(checkpoints *c, int64_t step, const char *const *names,
+                      const file_facts *facts, int n)
 {
     char temporary[PATH_LENGTH], path[PATH_LENGTH];
     TRY(step_path(c, step, ".tmp", temporary));
     TRY(step_path(c, step, "", path));
-    TRY(make_empty(temporary));
-    error *e = write_directory(temporary, step, parts, n, context);
-    if (!e) e = publish(c, step, temporary, path);
-    if (e) error_free(remove_directory(temporary)); /* the first error is the one to report */
+    TRY(manifest_write_known(temporary, step, names, facts, n));
+    TRY(directory_sync(temporary));
+    return publish(c, step, temporary, path);
+}
+
+void checkpoint_abandon(checkpoints *c, int64_t step)
+{
+    char temporary[PATH_LENGTH];
+    error *e = step_path(c, step, ".tmp", temporary);
+    if (!e) e = remove_directory(temporary);
+    error_free(e); /* the first error is the one to report */
+}
+
+error *checkpoint_write(checkpoints *c, int64_t step, const checkpoint_part *parts, int n,
+                        void *context)
+{
+    const char *names[MANIFEST_FILES];
+    char directory[PATH_LENGTH];
+    if (n > MANIFEST_FILES) return internal_error("a checkpoint of %d files", n);
+    for (int i = 0; i < n; i++)
+        names[i] = parts[i].name;
+    TRY(checkpoint_begin(c, step, directory));
+    error *e = checkpoint_write_parts(directory, parts, n, context);
+    if (!e) e = checkpoint_end(c, step, names, NULL, n);
+    if (e) checkpoint_abandon(c, step);
     return e;
 }
 

@@ -91,6 +91,16 @@ typedef struct {
 error *checkpoint_write(checkpoints *c, int64_t step, const checkpoint_part *parts, int n,
                         void *context) NODISCARD;
 
+/* The same where several processes write files, in three steps: one begins, and tells the others
+ * the directory (PATH_LENGTH); each writes its own; when all have, the first ends, with the names
+ * of all files and what is known of them (run/manifest.h), or abandons it. */
+error *checkpoint_begin(checkpoints *c, int64_t step, char *directory) NODISCARD;
+error *checkpoint_write_parts(const char *directory, const checkpoint_part *parts, int n,
+                              void *context) NODISCARD;
+error *checkpoint_end(checkpoints *c, int64_t step, const char *const *names,
+                      const file_facts *facts, int n) NODISCARD;
+void checkpoint_abandon(checkpoints *c, int64_t step);
+
 /* Removes everything older than the newest `keep` (1, 2, ...) complete ones. */
 error *checkpoints_prune(checkpoints *c, int64_t keep) NODISCARD;
 

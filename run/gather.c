@@ -51,7 +51,7 @@ static int64_t count(const run_tensors *t, gather_what what)
     for (int id = 0; id < p->n && what == GATHER_PARAMETERS && expands; id++)
         n += param_saved(p, id);
     if (what == GATHER_PARAMETERS) return n;
-    if (!p->states_far && (what == FILL_STATES || !params_divided(p))) return 0;
+    if (!p->states_far && (what == FILL_STATES || !params_divided(p) || t->in_parts)) return 0;
     for (int id = 0; id < p->n; id++)
         n += states(t, id);
     return n;
@@ -69,6 +69,15 @@ static int state_at(gather *g, int64_t i, int *k)
 gather gather_begin(const run_tensors *t, gather_what what)
 {
     return (gather){.of = *t, .what = what, .n = count(t, what)};
+}
+
+tensor gather_own(gather *g, int64_t i, int *id)
+{
+    tensor part;
+    int which;
+    *id = state_at(g, i, &which);
+    place_of_state(&g->of, *id, which, &part);
+    return part;
 }
 
 /* Room for a state that is far, or that other ranks have parts of. */
@@ -156,6 +165,22 @@ static void close_open(void *context)
 const tensor_source *gather_source(gather *g, tensor_source *room)
 {
     *room = (tensor_source){.open = open_next, .close = close_open, .context = g};
+    return g->n ? room : NULL;
+}
+
+static tensor open_at(void *context, int64_t i)
+{
+    gather *g = context;
+    while (g->next < i) {
+        open_next(g, g->next);
+        close_open(g);
+    }
+    return open_next(g, i);
+}
+
+const tensor_source *gather_source_at(gather *g, tensor_source *room)
+{
+    *room = (tensor_source){.open = open_at, .close = close_open, .context = g};
     return g->n ? room : NULL;
 }
 

@@ -20,11 +20,6 @@ enum { CHUNK = 1 << 18, MOST_BYTES = 1 << 20, PARSED_SIZE = 64 /* per byte of JS
 
 /* ---- files ---- */
 
-typedef struct {
-    int64_t bytes;
-    uint64_t hash;
-} file_facts;
-
 static error *cannot_read(const char *path)
 {
     return user_error("%s cannot be read: %s", path, strerror(errno));
@@ -103,14 +98,48 @@ static error *make_text(int64_t step, const char *const *names, const file_facts
     return NULL;
 }
 
-static error *hash_all(const char *directory, const char *const *names, int n, file_facts **facts)
+error *manifest_facts(const char *directory, const char *name, file_facts *out)
+{
+    char *buffer;
+    TRY(alloc_array(&buffer, CHUNK, 1));
+    error *e = hash_file(directory, name, buffer, out);
+    free(buffer);
+    return e;
+}
+
+/* What another process says that it has written is here, too. */
+static error *is_here(const char *directory, const char *name, const file_facts *said)
+{
+    char path[PATH_LENGTH];
+    int64_t bytes = 0;
+    int fd;
+    bool wrong;
+    TRY(path_join(path, directory, name));
+    error *e = open_file(path, &fd, &bytes, &wrong);
+    if (e && wrong)
+        return error_context(e, "another rank has written it: give an --out on a disk that all "
+                                "ranks share");
+    TRY(e);
+    close(fd);
+    if (bytes == said->bytes) return NULL;
+    return user_error("%s has %lld bytes, and %lld were written", path, (long long)bytes,
+                      (long long)said->bytes);
+}
+
+/* known: ? what need not be hashed */
+static error *hash_all(const char *directory, const char *const *names, const file_facts *known,
+                       int n, file_facts **facts)
 {
     char *buffer = NULL;
     *facts = NULL;
     TRY(alloc_array(&buffer, CHUNK, 1));
     error *e = alloc_array(facts, (size_t)n, sizeof **facts);
-    for (int i = 0; i < n && !e; i++)
-        e = hash_file(directory, names[i], buffer, &(*facts)[i]);
+    for (int i = 0; i < n && !e; i++) {
+        bool is_known = known && known[i].bytes >= 0;
+        if (is_known) (*facts)[i] = known[i];
+        e = is_known ? is_here(directory, names[i], &known[i])
+                     : hash_file(directory, names[i], buffer, &(*facts)[i]);
+    }
     free(buffer);
     if (e) {
         free(*facts);
@@ -121,11 +150,17 @@ static error *hash_all(const char *directory, const char *const *names, int n, f
 
 error *manifest_write(const char *directory, int64_t step, const char *const *names, int n)
 {
+    return manifest_write_known(directory, step, names, NULL, n);
+}
+
+error *manifest_write_known(const char *directory, int64_t step, const char *const *names,
+                            const file_facts *known, int n)
+{
     file_facts *facts;
     char path[PATH_LENGTH], *text = NULL;
     size_t size;
     TRY(path_join(path, directory, FILE_NAME));
-    TRY(hash_all(directory, names, n, &facts));
+    TRY(hash_all(directory, names, known, n, &facts));
     error *e = make_text(step, names, facts, n, &text, &size);
     if (!e) e = file_write_all(path, text, size);
     free(text);
@@ -243,7 +278,7 @@ static error *check(manifest *m, const char *directory, int64_t step)
     TRY(load_text(m, directory));
     TRY(take_names(m));
     TRY(check_sizes(m, directory));
-    TRY(hash_all(directory, m->names, m->n, &facts));
+    TRY(hash_all(directory, m->names, NULL, m->n, &facts));
     error *e = compare(m, directory, step, facts);
     free(facts);
     return e;

@@ -21,10 +21,23 @@
 
 enum { MANIFEST_FILES = 1024, MANIFEST_NAME = 128 };
 
+/* A file's size and hash; bytes < 0: not known. */
+typedef struct {
+    int64_t bytes;
+    uint64_t hash;
+} file_facts;
+
+error *manifest_facts(const char *directory, const char *name, file_facts *out) NODISCARD;
+
 /* Hashes the n files of a directory and writes its manifest; the files must already be on disk.
  */
 error *manifest_write(const char *directory, int64_t step, const char *const *names /* (n) */,
                       int n) NODISCARD;
+
+/* The same, where others know the hashes of what they have written: of those only the sizes are
+ * compared. */
+error *manifest_write_known(const char *directory, int64_t step, const char *const *names,
+                            const file_facts *known /* (n) */, int n) NODISCARD;
 
 /* Verifies a directory against its manifest: format, step, every name, size and hash (XXH64).  User
  * errors name the file that is missing, truncated or changed. */

@@ -24,6 +24,7 @@ typedef struct {
     optimizer *optimizer;
     zero *zero;     /* ? sharding over ranks */
     sparse *sparse; /* ? non-zeros of the matrices */
+    bool in_parts;  /* each rank writes its own part of a checkpoint (run/parts.h) */
 } run_tensors;
 
 /* What a resume does with an option that differs from the checkpoint's. */

@@ -149,11 +149,12 @@ error *run_dir_path(run_dir *d, const char **path)
 error *run_dir_make_room(run_dir *d, error **e, bool *again)
 {
     *again = d->all && checkpoints_make_room(d->all, *e);
+    TRY(comm_tell(d->comm, again, sizeof *again));
     if (*again) {
         error_free(*e);
         *e = NULL;
     }
-    return comm_tell(d->comm, again, sizeof *again);
+    return NULL;
 }
 
 /* Before a checkpoint: finds its directory, and syncs the log whose length it records. */

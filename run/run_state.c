@@ -3,12 +3,15 @@
 #include "base/files.h"
 #include "base/fingerprint.h"
 #include "base/json.h"
+#include "base/text_ends.h"
 #include "io/model_file.h"
 #include "io/params_file.h"
 #include "model/hf/hf.h"
 #include "run/gather.h"
+#include "run/parts.h"
 #include "run/snapshot.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,17 +20,13 @@
 
 enum { NAME_ROOM = 128, MOST_STATE = 1 << 20 };
 
-typedef struct {
-    named_tensor *list; /* (n), to be freed */
-    int64_t n;
-} tensor_list;
-
 /* A checkpoint being written: from the run's tensors, or (dev is NULL) from copies. */
 typedef struct {
     const run_contents *contents;
     tensor_list model, states;
     device *dev;
     const tensor_source *model_from, *states_from; /* ? of their values */
+    tensor_list *model_parts, *state_parts;        /* ? (ranks) of a checkpoint in parts */
 } checkpoint_writing;
 
 /* ---- the tensors ---- */
@@ -108,34 +107,49 @@ static error *state_list(const run_tensors *t, named_tensor **out, int64_t *n)
     return NULL;
 }
 
+/* A tensor, or its pieces; *n: how many these are, 0 if the file has none. */
+static error *fetch_any(const safetensors *file, const named_tensor *t, device *dev, int64_t *n)
+{
+    int64_t at = safetensors_find(file, t->name);
+    *n = at >= 0;
+    return at >= 0 ? safetensors_fetch(file, at, t, dev) : pieces_fetch(file, t, dev, n);
+}
+
 /* One of them, into the room that is opened for it, if any is. */
-static error *fetch_state(const safetensors *file, int64_t at, named_tensor t,
-                          const tensor_source *into, device *dev)
+static error *fetch_state(const safetensors *file, named_tensor t, const tensor_source *into,
+                          device *dev, int64_t *n)
 {
     if (into) {
         tensor room = into->open(into->context, t.of);
         if (present(room)) t.value.data = room.data;
         TRY(device_status(dev));
     }
-    error *e = safetensors_fetch(file, at, &t, dev);
+    error *e = fetch_any(file, &t, dev, n);
     if (!e && into) into->close(into->context);
     return e;
+}
+
+static error *other_states(const safetensors *file, int64_t n)
+{
+    return user_error("%s has %lld states, this run has %lld: give the --optim and the model "
+                      "it was written with",
+                      safetensors_path(file), (long long)safetensors_count(file), (long long)n);
 }
 
 static error *fetch_states(const safetensors *file, const named_tensor *list, int64_t n,
                            const tensor_source *into, device *dev)
 {
-    if (safetensors_count(file) != n)
-        return user_error("%s has %lld states, this run has %lld: give the --optim and the model "
-                          "it was written with",
-                          safetensors_path(file), (long long)safetensors_count(file), (long long)n);
+    bool in_pieces = text_ends(safetensors_path(file), ".index.json");
+    int64_t found, all = 0;
+    if (!in_pieces && safetensors_count(file) != n) return other_states(file, n);
     for (int64_t i = 0; i < n; i++) {
-        int64_t at = safetensors_find(file, list[i].name);
-        if (at < 0)
+        TRY(fetch_state(file, list[i], into, dev, &found));
+        if (!found)
             return user_error("%s has no '%s': give the --optim and the model it was written with",
                               safetensors_path(file), list[i].name);
-        TRY(fetch_state(file, at, list[i], into, dev));
+        all += found;
     }
+    if (in_pieces && safetensors_count(file) != all) return other_states(file, all);
     return device_status(dev);
 }
 
@@ -160,6 +174,17 @@ static error *read_states(const run_tensors *t, const char *path)
 const char *run_model_file(const run_contents *c)
 {
     return c->adapted ? "adapter_model.safetensors" : "model.safetensors";
+}
+
+/* The file of that name, or the index of those that it is split into. */
+static error *file_or_index(const char *directory, const char *name, char *path)
+{
+    char index[PATH_LENGTH], both[NAME_ROOM];
+    snprintf(both, sizeof both, "%s.index.json", name);
+    TRY(path_join(path, directory, name));
+    TRY(path_join(index, directory, both));
+    if (access(path, F_OK) && !access(index, F_OK)) strcpy(path, index);
+    return NULL;
 }
 
 error *run_model_place(const char *directory, const run_contents *c)
@@ -612,14 +637,14 @@ error *run_vocab_write(const char *directory, const run_contents *c)
     return NULL;
 }
 
-static error *write_checkpoint(checkpoints *all, checkpoint_writing *w)
+enum { MOST_SMALL = 2 + COMPANIONS };
+
+/* What is beside the tensors: how many. */
+static int small_files(const run_contents *c, checkpoint_part *parts /* (MOST_SMALL) */)
 {
-    const run_contents *c = w->contents;
     char from[PATH_LENGTH];
-    checkpoint_part parts[4 + COMPANIONS] = {{run_model_file(c), part_model},
-                                             {"optimizer.safetensors", part_states},
-                                             {"state.json", part_values}};
-    int n = 3;
+    int n = 0;
+    parts[n++] = (checkpoint_part){"state.json", part_values};
     if (c->adapted)
         parts[n++] = (checkpoint_part){"adapter_config.json", part_adapter_config};
     else if (!hf_lacks(c->model))
@@ -627,6 +652,15 @@ static error *write_checkpoint(checkpoints *all, checkpoint_writing *w)
     for (int i = 0; i < COMPANIONS; i++)
         if (companions[i].find(c, from))
             parts[n++] = (checkpoint_part){companions[i].name, part_companion};
+    return n;
+}
+
+static error *write_checkpoint(checkpoints *all, checkpoint_writing *w)
+{
+    const run_contents *c = w->contents;
+    checkpoint_part parts[2 + MOST_SMALL] = {{run_model_file(c), part_model},
+                                             {"optimizer.safetensors", part_states}};
+    int n = 2 + small_files(c, parts + 2);
     return checkpoint_write(all, c->step, parts, n, w);
 }
 
@@ -676,8 +710,198 @@ static void end_walk(checkpoint_walk *k)
     gather_finish(&k->states);
 }
 
+/* ---- in parts ---- */
+
+/* Adapters are small, and image models are read from one file. */
+static bool splits_model(const run_contents *c)
+{
+    return !c->adapted && c->model->image_height == 0;
+}
+
+static error *part_model_index(void *context, const char *path)
+{
+    const checkpoint_writing *w = context;
+    return parts_index_write(path, "model", w->model_parts,
+                             comm_size(w->contents->tensors.r->comm));
+}
+
+static error *part_states_index(void *context, const char *path)
+{
+    const checkpoint_writing *w = context;
+    return parts_index_write(path, "optimizer", w->state_parts,
+                             comm_size(w->contents->tensors.r->comm));
+}
+
+/* What is each rank's. */
+static error *list_parts(checkpoint_writing *w)
+{
+    const run_tensors *t = &w->contents->tensors;
+    int ranks = comm_size(t->r->comm);
+    TRY(alloc_array(&w->model_parts, (size_t)ranks, sizeof *w->model_parts));
+    TRY(alloc_array(&w->state_parts, (size_t)ranks, sizeof *w->state_parts));
+    TRY(list_tensors(w));
+    for (int r = 0; r < ranks; r++) {
+        if (splits_model(w->contents)) TRY(part_of_model(&w->model, r, ranks, &w->model_parts[r]));
+        TRY(part_of_states(t, &w->states, r, &w->state_parts[r]));
+    }
+    return NULL;
+}
+
+static void free_parts(checkpoint_writing *w)
+{
+    int ranks = comm_size(w->contents->tensors.r->comm);
+    for (int r = 0; r < ranks && w->model_parts && w->state_parts; r++) {
+        free(w->model_parts[r].list);
+        free(w->state_parts[r].list);
+    }
+    free(w->model_parts);
+    free(w->state_parts);
+    free_lists(w);
+}
+
+/* How it went in a rank. */
+typedef struct {
+    bool failed, full;
+    char why[300];
+    file_facts model, states; /* of its files */
+} outcome;
+
+/* A rank's own files of tensors. */
+static error *write_own(const checkpoint_writing *w, const char *directory, outcome *out)
+{
+    const run_contents *c = w->contents;
+    const comm *ranks = c->tensors.r->comm;
+    int rank = comm_rank(ranks), size = comm_size(ranks);
+    bool splits = splits_model(c), writes = splits || !rank;
+    char model[PART_NAME], states[PART_NAME];
+    checkpoint_writing own = *w;
+    checkpoint_part parts[2];
+    if (splits) own.model = w->model_parts[rank];
+    own.states = w->state_parts[rank];
+    part_name("model", rank, size, model);
+    part_name("optimizer", rank, size, states);
+    parts[0] = (checkpoint_part){splits ? model : run_model_file(c), part_model};
+    parts[1] = (checkpoint_part){states, part_states};
+    TRY(checkpoint_write_parts(directory, writes ? parts : parts + 1, 1 + writes, &own));
+    if (writes) TRY(manifest_facts(directory, parts[0].name, &out->model));
+    return manifest_facts(directory, parts[1].name, &out->states);
+}
+
+/* All names of a checkpoint, and what is known of those files. */
+typedef struct {
+    char text[MANIFEST_FILES][PART_NAME];
+    const char *names[MANIFEST_FILES];
+    file_facts known[MANIFEST_FILES];
+    int n;
+} file_list;
+
+static void add_known(file_list *f, const char *front, int rank, int ranks, file_facts facts)
+{
+    part_name(front, rank, ranks, f->text[f->n]);
+    f->names[f->n] = f->text[f->n];
+    f->known[f->n++] = facts;
+}
+
+static void list_files(const run_contents *c, const outcome *of, const checkpoint_part *small,
+                       int n_small, file_list *f)
+{
+    int ranks = comm_size(c->tensors.r->comm);
+    for (int r = 0; r < ranks; r++) {
+        if (splits_model(c)) add_known(f, "model", r, ranks, of[r].model);
+        add_known(f, "optimizer", r, ranks, of[r].states);
+    }
+    if (!splits_model(c)) {
+        f->names[f->n] = run_model_file(c);
+        f->known[f->n++] = of[0].model;
+    }
+    for (int i = 0; i < n_small; i++) {
+        f->names[f->n] = small[i].name;
+        f->known[f->n++].bytes = -1;
+    }
+}
+
+/* When all ranks have written theirs: the rest, and the rename. */
+static error *complete(checkpoints *all, checkpoint_writing *w, const char *directory,
+                       const outcome *of)
+{
+    const run_contents *c = w->contents;
+    checkpoint_part small[2 + MOST_SMALL] = {
+        {"optimizer.safetensors.index.json", part_states_index}};
+    int n = 1;
+    file_list *f;
+    if (splits_model(c))
+        small[n++] = (checkpoint_part){"model.safetensors.index.json", part_model_index};
+    n += small_files(c, small + n);
+    if (2 * comm_size(c->tensors.r->comm) + n > MANIFEST_FILES)
+        return user_error("--checkpoint-parts: a checkpoint has at most %d files, which is too few "
+                          "for %d ranks: leave it out",
+                          MANIFEST_FILES, comm_size(c->tensors.r->comm));
+    TRY(checkpoint_write_parts(directory, small, n, w));
+    TRY(alloc_array(&f, 1, sizeof *f));
+    list_files(c, of, small, n, f);
+    error *e = checkpoint_end(all, c->step, f->names, f->known, f->n);
+    free(f);
+    return e;
+}
+
+/* What a rank says of the others' failures, if it has none of its own. */
+static error *first_failure(const outcome *of, int ranks)
+{
+    for (int full = 1; full >= 0; full--) /* where there was no room, another try may help */
+        for (int r = 0; r < ranks; r++)
+            if (of[r].failed && of[r].full >= full) {
+                error *e = user_error("the part of rank %d: %s", r, of[r].why);
+                return of[r].full ? error_numbered(e, ENOSPC) : e;
+            }
+    return NULL;
+}
+
+/* After this rank's part: what became of all, which the first rank completes or removes. */
+static error *conclude(checkpoints *all, checkpoint_writing *w, const char *directory, error *e,
+                       outcome *mine)
+{
+    comm *c = w->contents->tensors.r->comm;
+    int ranks = comm_size(c);
+    outcome *of = NULL;
+    mine->failed = e;
+    mine->full = error_is_full_disk(e);
+    snprintf(mine->why, sizeof mine->why, "%s", e ? error_text(e) : "");
+    error *lost = alloc_array(&of, (size_t)ranks, sizeof *of);
+    if (!lost) lost = comm_share(c, mine, of, sizeof *of);
+    if (!e && all && !lost) e = first_failure(of, ranks);
+    if (!e && all && !lost) e = complete(all, w, directory, of);
+    free(of);
+    if (!e) return lost;
+    error_free(lost);
+    return e;
+}
+
+static error *write_in_parts(checkpoints *all, const run_contents *c)
+{
+    checkpoint_walk walk;
+    checkpoint_writing w = {.contents = c, .dev = c->tensors.r->dev};
+    char directory[PATH_LENGTH] = "";
+    outcome mine = {0};
+    begin_walk(&walk, &w);
+    if (splits_model(c)) w.model_from = gather_source_at(&walk.model, &walk.model_room);
+    w.states_from = NULL;
+    error *e = all ? checkpoint_begin(all, c->step, directory) : NULL;
+    if (e) *directory = 0;
+    bool begun = all && *directory;
+    error *lost = comm_tell(c->tensors.r->comm, directory, sizeof directory);
+    if (!e) e = lost;
+    if (!e && *directory) e = list_parts(&w);
+    if (!e && *directory) e = write_own(&w, directory, &mine);
+    end_walk(&walk);
+    if (*directory) e = conclude(all, &w, directory, e, &mine);
+    if (e && begun) checkpoint_abandon(all, c->step);
+    free_parts(&w);
+    return e;
+}
+
 error *run_state_write(checkpoints *all, const run_contents *c)
 {
+    if (c->tensors.in_parts) return write_in_parts(all, c);
     checkpoint_walk walk;
     checkpoint_writing w = {.contents = c, .dev = c->tensors.r->dev};
     begin_walk(&walk, &w);
@@ -761,9 +985,9 @@ error *run_state_resume(const char *path, run_contents *c)
     char file[PATH_LENGTH];
     TRY(path_join(file, path, "state.json")); /* first: it explains best what does not fit */
     TRY(read_values(file, c));
-    TRY(path_join(file, path, run_model_file(c)));
+    TRY(file_or_index(path, run_model_file(c), file));
     TRY(read_parameters(&c->tensors, file));
-    TRY(path_join(file, path, "optimizer.safetensors"));
+    TRY(file_or_index(path, "optimizer.safetensors", file));
     return read_states(&c->tensors, file);
 }
 
@@ -773,12 +997,13 @@ static error *fetch_average(const safetensors *file, const run_tensors *t, int i
     char name[NAME_ROOM], text[NAME_ROOM - 28];
     const param *row = &t->r->params->row[id];
     snprintf(name, sizeof name, "%s.ema", param_text(row, text, sizeof text));
-    int64_t at = safetensors_find(file, name);
+    int64_t n;
     named_tensor into = {.name = name,
                          .value = row->value,
                          .transposed = row->spec.file_transposed && row->value.rank == 2};
-    *found |= at >= 0;
-    return at < 0 ? NULL : safetensors_fetch(file, at, &into, t->r->dev);
+    TRY(fetch_any(file, &into, t->r->dev, &n));
+    *found |= n > 0;
+    return NULL;
 }
 
 error *run_state_model(const char *path, const run_tensors *t, bool *averaged)
@@ -787,9 +1012,9 @@ error *run_state_model(const char *path, const run_tensors *t, bool *averaged)
     const run_contents c = {.adapted = t->r->params->adapted};
     safetensors *states;
     *averaged = false;
-    TRY(path_join(file, path, run_model_file(&c)));
+    TRY(file_or_index(path, run_model_file(&c), file));
     TRY(read_parameters(t, file));
-    TRY(path_join(file, path, "optimizer.safetensors"));
+    TRY(file_or_index(path, "optimizer.safetensors", file));
     TRY(safetensors_open(file, &states));
     error *e = NULL;
     for (int id = 0; id < t->r->params->n && !e; id++)

@@ -6,6 +6,8 @@
  *   config.json             the model's sizes, in Hugging Face's format
  *   tokenizer.vocab         the tokenizer, if it is known
  *
+ * Or in parts, each rank its own (run/parts.h): whole is what one rank writes, which gathers.
+ *
  * There is no generator state and no shuffled order in it: random numbers and the order of samples
  * are functions of (seed, purpose, index), so seed and step are all there is to know.
  *

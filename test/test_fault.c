@@ -183,6 +183,21 @@ static void test_checkpoints_beside(void **state)
         *state);
 }
 
+static void test_checkpoints_in_parts(void **state)
+{
+    prepare(state, train_main, RUN "--steps 1 --checkpoint-every 1 --checkpoint-parts");
+    scenario_run(
+        &(scenario){.name = "checkpoint in parts and resume",
+                    .program = train_main,
+                    .arguments =
+                        RUN "--steps 2 --checkpoint-every 1 --checkpoint-parts --resume auto",
+                    .again = RUN "--steps 2 --checkpoint-every 1 --checkpoint-parts --resume auto",
+                    .partial = {"stdout", "run/log.jsonl", "run/step_00000002/state.json",
+                                "run/step_00000002/manifest.json"},
+                    .minimum = 150},
+        *state);
+}
+
 static void test_loading(void **state)
 {
     prepare(state, train_main, "train_gpt " MODEL DATA "--steps 1 --out in/run");
@@ -262,6 +277,7 @@ int main(void)
         TEST(test_planning),
         TEST(test_checkpoints),
         TEST(test_checkpoints_beside),
+        TEST(test_checkpoints_in_parts),
         TEST(test_loading),
         TEST(test_exporting),
         TEST(test_exporting_images),

@@ -119,10 +119,15 @@ static void test_adamw(void **state)
     test_killed_anywhere(state, "--optim adamw --grad-clip 1 --checkpoint-async", kills());
 }
 
+static void test_parts(void **state)
+{
+    test_killed_anywhere(state, "--optim adan_r --checkpoint-parts", kills() / 2);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_make, scratch_remove)
-    const struct CMUnitTest tests[] = {TEST(test_adan), TEST(test_adamw)};
+    const struct CMUnitTest tests[] = {TEST(test_adan), TEST(test_adamw), TEST(test_parts)};
     if (!access("/dev/shm", W_OK)) setenv("TMPDIR", "/dev/shm", 0);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

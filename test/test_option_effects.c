@@ -176,6 +176,8 @@ static const row rows[] = {
      "step     4  checkpoint"},
     {"checkpoint-async", "--checkpoint-every 2", "--checkpoint-every 2 --checkpoint-async", PEAK,
      TRAINING | VAL | CHECKPOINTS, NULL},
+    {"checkpoint-parts", "--checkpoint-every 2", "--checkpoint-every 2 --checkpoint-parts", 0,
+     TRAINING | VAL | PEAK | CHECKPOINTS, "step     4  checkpoint, in 1 part"},
     {"keep", "--checkpoint-every 2", "--checkpoint-every 2 --keep 1", CHECKPOINTS,
      TRAINING | VAL | PEAK, NULL},
     {"resume", "", "--resume earlier/step_00000003", STEPS | FIRST, WEIGHTS | PEAK,

@@ -345,6 +345,45 @@ done
     done
 }
 
+# in parts: the same run; resumed by any number of ranks to the bits of the whole one; a rank that cannot write its part, and one
+# that is killed while they are written
+# shellcheck disable=SC2086
+{
+    parts="$gpt --steps 6 --optim adamw_r --checkpoint-every 2 --keep 9"
+    run 2 parts $parts --batch 3 --zero 3 --checkpoint-parts
+    [ "$(ls parts/step_00000002 | grep -c -- '-0000[12]-of-00002.safetensors$')" = 4 ] && [ ! -e parts/step_00000002/optimizer.safetensors ] &&
+        same_bits whole parts && planned_is_used parts && ok 'checkpoints in parts: the same run' || not_ok "checkpoints in parts: $(tail -1 parts.txt)"
+    for to in '2 3 3' '1 6 0' '3 2 1' '3 2 3'; do
+        set -- $to
+        run $1 from_whole $parts --batch $2 --zero $3 --resume whole/step_00000002
+        run $1 from_parts $parts --batch $2 --zero $3 --resume parts/step_00000002
+        same_bits from_whole from_parts && planned_is_used from_parts &&
+            [ "$(ls from_parts/step_00000006 | grep -c "^optimizer-.*of-0000$1.safetensors")" = $1 ] &&
+            ok "2 ranks' parts, resumed by $1 at stage $3: the bits of a whole one" || not_ok "2 ranks' parts, resumed by $1 at stage $3: $(tail -1 from_parts.txt)"
+    done
+    "$root/build/release/export" parts/step_00000006 exported >exported.txt 2>&1
+    cmp -s exported/model.safetensors whole/model.safetensors && ok './export makes one file of the parts' || not_ok "export of parts: $(tail -1 exported.txt)"
+    rm -rf limited && mpirun -np 1 "$root/build/release/"$parts $common --batch 3 --zero 3 --checkpoint-parts --out limited : -np 1 sh -c \
+        "ulimit -f 60; trap '' XFSZ; exec $root/build/release/$parts $common --batch 3 --zero 3 --checkpoint-parts --out limited" >limited.txt 2>&1 &&
+        [ -z "$(ls -d limited/step_* 2>/dev/null)" ] && same_bits whole limited && grep -q 'no checkpoint of step 2: rank 0: the part of rank 1: cannot write' limited.txt &&
+        ok 'a rank that cannot write its part: no checkpoint, and it is said' || not_ok "a rank that cannot write its part: $(ls limited) $(grep -m 1 warning limited.txt)"
+    for i in 1 2 3 4; do
+        rm -rf killed
+        mpirun -np 2 "$root/build/release/"$gpt $common --steps 40 --batch 3 --zero 3 --checkpoint-every 1 --checkpoint-parts --out killed >killed.txt 2>&1 &
+        mpi=$!
+        for k in $(seq 500); do [ ! -e killed/step_0000000$i ] || break; sleep .02; done
+        sleep .0$((RANDOM % 5))
+        kill -9 $(pgrep -f "^$root/build/release/train_gpt .*--out killed$" | tail -n $((1 + i % 2)))
+        wait $mpi
+        run_again=$(mpirun -np 2 "$root/build/release/"$gpt $common --steps 40 --batch 3 --zero 3 --checkpoint-every 40 --checkpoint-parts --out killed --resume auto 2>&1) &&
+            grep -q '^resuming from killed/step_' <<<"$run_again" || { echo "$run_again" >killed.txt && break; }
+        [ -e straight ] || run 2 straight $gpt --steps 40 --batch 3 --zero 3
+        same_bits killed straight || break
+        [ $i != 4 ] || i=done
+    done
+    [ $i = done ] && ok 'ranks killed while parts are written: resumed, the same bits' || not_ok "ranks killed while parts are written: $(tail -n 1 killed.txt)"
+}
+
 # ---- ranks on GPUs: the CUDA device and NCCL, both emulated ----
 
 # The biases and norms (12, 36) are dealt unevenly, the weights evenly.

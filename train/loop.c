@@ -80,9 +80,12 @@ static error *open_data(session *s)
 
 /* ---- checkpoints beside the training ---- */
 
-static void tell_kept(int64_t step)
+static void tell_kept(const session *s, int64_t step)
 {
-    printf("step %5lld  checkpoint\n", (long long)step);
+    int parts = s->o->checkpoint_parts ? comm_size(s->o->comm) : 0;
+    printf("step %5lld  checkpoint", (long long)step);
+    if (parts) printf(", in %d part%s", parts, parts > 1 ? "s" : "");
+    putchar('\n');
 }
 
 /* One that is written beside the training: nothing else happens in the directory before its end.
@@ -96,7 +99,7 @@ static void wait_for_checkpoint(session *s)
     if (e)
         error_warn(error_context(e, "no checkpoint of step %lld", (long long)step));
     else if (step >= 0)
-        tell_kept(step);
+        tell_kept(s, step);
 }
 
 /* ---- its end ---- */
@@ -445,7 +448,7 @@ static void keep(session *s, int64_t step, bool last)
     if (e)
         tell_lost(s, e, "checkpoint", step);
     else if (!beside)
-        tell_kept(step);
+        tell_kept(s, step);
 }
 
 /* After `step` was interrupted: stop was requested. */

@@ -198,6 +198,10 @@ static const option_row common[] = {
      "write checkpoints beside the training, from a copy for which the plan has room (on a GPU in "
      "the host's memory); save for the last, and that of Ctrl-C",
      FLAG, OUTPUT, SILENT, 0, FIELD(checkpoint_async), 0, 0, NULL},
+    {"checkpoint-parts", NULL,
+     "each rank writes its own part of a checkpoint, so that no states are gathered; any number of "
+     "ranks resumes from it (docs/ranks.md)",
+     FLAG, OUTPUT, SILENT, 0, FIELD(checkpoint_parts), 0, 0, NULL},
     {"keep", "K", "how many of the newest complete checkpoints to keep", INTEGER, OUTPUT, SILENT, 0,
      FIELD(keep), 1, 1e6, NULL},
     {"resume", "auto|DIR",

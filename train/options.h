@@ -112,7 +112,7 @@ typedef struct {
     const char *prompt, *out; /* out: NULL with --plan, if nothing is written */
     const char *plan_beside;  /* ? another optimizer, for the picture */
     int64_t checkpoint_every, keep, log_every;
-    bool checkpoint_async;
+    bool checkpoint_async, checkpoint_parts;
     int64_t stop_after; /* evaluations without improvement; 0: never */
     bool save_best;
     const char *tensorboard; /* ? a directory */

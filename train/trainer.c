@@ -483,8 +483,11 @@ static error *record_sparse(trainer *t)
 
 run_tensors trainer_tensors(trainer *t)
 {
-    return (run_tensors){
-        .r = &t->r, .optimizer = t->optimizer, .zero = t->zero, .sparse = t->sparse};
+    return (run_tensors){.r = &t->r,
+                         .optimizer = t->optimizer,
+                         .zero = t->zero,
+                         .sparse = t->sparse,
+                         .in_parts = t->o->checkpoint_parts};
 }
 
 /* Describes sharded or sparse tensors for files. */

@@ -163,7 +163,13 @@ void runs_same(const char *directory, const char *a, const char *b, int64_t step
     snprintf(adapters, sizeof adapters, "%s/%s/adapter_%s", directory, a, trained);
     if (!access(adapters, F_OK)) trained = "adapter_model.safetensors";
     same_left(directory, a, b, trained);
-    const char *const names[] = {trained, "optimizer.safetensors"};
+    const char *names[] = {trained, "optimizer.safetensors"};
+    snprintf(adapters, sizeof adapters, "%s/%s/step_%08lld/optimizer.safetensors.index.json",
+             directory, a, (long long)step);
+    if (!access(adapters, F_OK)) { /* in parts, by one rank */
+        names[0] = "model-00001-of-00001.safetensors";
+        names[1] = "optimizer-00001-of-00001.safetensors";
+    }
     for (int i = 0; i < 2 && step; i++) {
         char name[100];
         snprintf(name, sizeof name, "step_%08lld/%s", (long long)step, names[i]);
