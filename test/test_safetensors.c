@@ -1,6 +1,7 @@
 /* test_safetensors.c - what is written is read, in every bit; what is not whole is refused in one
  * line, and no size that a file claims is believed. */
 #include "io/safetensors.h"
+#include "run/parts.h"
 #include "test/host.h"
 #include "test/scratch.h"
 
@@ -429,6 +430,68 @@ static void test_write_failures(void **state)
     free(saved), free(path);
 }
 
+/* ---- states in pieces ---- */
+
+/* A file of pieces of "s", each with the elements of `values` from its number on. */
+static safetensors *write_pieces(const char *path, const char *const *names, const int64_t *n,
+                                 int count, const float *values)
+{
+    named_tensor list[4];
+    safetensors *s;
+    for (int i = 0; i < count; i++)
+        list[i] = (named_tensor){
+            .name = names[i],
+            .value = tensor_of((void *)(size_t)(values + atoi(names[i] + 2)), F32, SHAPE(n[i]))};
+    ok(safetensors_write(path, list, count, NULL, NULL));
+    ok(safetensors_open(path, &s));
+    return s;
+}
+
+/* Cut anywhere, into a tensor that is whole or a part of itself; what does not fit is said. */
+static void test_pieces(void **state)
+{
+    static const char *const whole[] = {"s@0", "s@5", "s@6"}, *const gap[] = {"s@0", "s@6"};
+    static const int64_t each[] = {5, 1, 6}, less[] = {5, 6}, more[] = {5, 1, 5};
+    float values[12], got[12];
+    host_memory memory;
+    device dev = host_device(&memory);
+    char *path = scratch_path(state, "pieces.safetensors");
+    for (int i = 0; i < 12; i++)
+        values[i] = (float)i;
+    /* file_transposed does not matter: pieces are in the order of memory */
+    named_tensor into = {
+        .name = "s", .value = tensor_of(got, F32, SHAPE(3, 4)), .transposed = true};
+    int64_t n = 0;
+    safetensors *s = write_pieces(path, whole, each, 3, values);
+    ok(pieces_fetch(s, &into, &dev, &n));
+    assert_int_equal(n, 3);
+    assert_memory_equal(got, values, sizeof values);
+    named_tensor part = into; /* elements 4 to 6: of all three pieces */
+    part.sharded = true, part.first = 4, part.held = 3;
+    memset(got, 0, sizeof got);
+    ok(pieces_fetch(s, &part, &dev, &n));
+    assert_memory_equal(got, values + 4, 3 * sizeof *values);
+    assert_true(got[3] == 0);
+    into.name = "t";
+    n = 0;
+    ok(pieces_fetch(s, &into, &dev, &n));
+    assert_int_equal(n, 0); /* it has none */
+    into.name = "s";
+    into.value.dim[0] = 2; /* of a smaller model */
+    fails(pieces_fetch(s, &into, &dev, &n), "'s@6'", "not a piece of a state of 8 elements");
+    into.value = tensor_of(got, BF16, SHAPE(3, 4));
+    fails(pieces_fetch(s, &into, &dev, &n), "F32", "BF16");
+    into.value = tensor_of(got, F32, SHAPE(3, 4));
+    safetensors_close(s);
+    s = write_pieces(path, gap, less, 2, values);
+    fails(pieces_fetch(s, &into, &dev, &n), "has no 's@5'", path);
+    safetensors_close(s);
+    s = write_pieces(path, whole, more, 3, values);
+    fails(pieces_fetch(s, &into, &dev, &n), "has no 's@11'", path);
+    safetensors_close(s);
+    free(path);
+}
+
 /* Offsets over 4 GiB, in a sparse file. */
 static void test_over_4_gib(void **state)
 {
@@ -548,6 +611,7 @@ int main(void)
         cmocka_unit_test(test_grouped_rows),
         cmocka_unit_test(test_nothing_is_cast),
         cmocka_unit_test(test_write_failures),
+        cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_over_4_gib),
         cmocka_unit_test(test_no_pickle),
         cmocka_unit_test(test_index),
