@@ -119,8 +119,8 @@ error *pieces_fetch(const safetensors *file, const named_tensor *into, device *d
 
 /* ---- the index ---- */
 
-static bool add_names(cJSON *map, const char *front, const tensor_list *part, int ranks,
-                      double *bytes)
+static bool list_names(cJSON *map, const char *front, const tensor_list *part, int ranks,
+                       double *bytes)
 {
     char file[PART_NAME];
     for (int r = 0; r < ranks; r++) {
@@ -138,7 +138,7 @@ error *parts_index_write(const char *path, const char *front, const tensor_list 
     double bytes = 0;
     cJSON *index = cJSON_CreateObject(), *about = cJSON_AddObjectToObject(index, "metadata"),
           *map = cJSON_AddObjectToObject(index, "weight_map");
-    bool ok = about && map && add_names(map, front, part, ranks, &bytes) &&
+    bool ok = about && map && list_names(map, front, part, ranks, &bytes) &&
               cJSON_AddNumberToObject(about, "total_size", bytes);
     char *text = ok ? cJSON_Print(index) : NULL;
     error *e = text ? file_write_text(path, text) : user_error("out of memory for %s", path);

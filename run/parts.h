@@ -5,12 +5,12 @@
  *              model-00002-of-00002.safetensors      optimizer-00002-of-00002.safetensors    rank 1
  *              model.safetensors.index.json          optimizer.safetensors.index.json        rank 0
  *
- * The model's tensors stay whole, and are dealt to the ranks in the order of the list, as even as
- * that goes: it is the form in which transformers writes large models, and whatever reads those
- * reads it.  States are for Regrad alone, so they are cut where the ranks' shares are, and nobody
- * gathers them: "wte.weight.m@4096" has the elements of "wte.weight.m" from number 4096 on, in the
- * order in which they are in memory.  One piece follows another, so whoever reads them needs not
- * know how many ranks there were, and takes of each what is its own.
+ * The model's tensors stay whole, and are distributed over the ranks in the order of the list, as
+ * evenly as that goes: it is the form in which transformers writes large models, and whatever reads
+ * those reads it.  States are for Regrad alone, so they are cut where the ranks' shares are, and
+ * nobody gathers them: "wte.weight.exp_avg@4096" has the elements of "wte.weight.exp_avg" from
+ * number 4096 on, in the order in which they are in memory.  One piece follows another, so whoever
+ * reads them need not know how many ranks there were, and takes of each what is its own.
  */
 #ifndef REGRAD_PARTS_H
 #define REGRAD_PARTS_H

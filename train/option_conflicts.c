@@ -197,8 +197,8 @@ static const conflict resolved[] = {
      {"--checkpoint-async with --offload {offload}: its copy would take the memory that this "
       "frees; leave one out"}},
     {{keeps_in_parts, offloads},
-     {"--checkpoint-parts with --offload {offload}: what is there is written by one rank; leave one "
-      "out"}},
+     {"--checkpoint-parts with --offload {offload}: what is there is written by one rank; leave "
+      "one out"}},
     {{keeps_in_parts, keeps_beside},
      {"--checkpoint-parts with --checkpoint-async: beside the training one rank writes all; leave "
       "one out"}},
