@@ -11,6 +11,11 @@
  * other uses one reduction or broadcast per rank, in one group.  The order of its sums is NCCL's:
  * the same from run to run with the same ranks, but not for every stage.
  *
+ * Ranks in groups (ranks/comm.h) have two communicators more: of the group, and of those that have the
+ * same place in every group.  A scatter is one in the group, and then the own range's all-reduce
+ * across.  The second needs the first's result, which calls of one group of NCCL's do not wait for: so
+ * between comm_group's begin and end it is put off until the first ones have been issued.
+ *
  * Nothing waits forever: before the host blocks, `guard` checks the time and NCCL's state, and
  * answers other ranks that ask where this one is.  After a timeout, NCCL's kernels are aborted, so
  * that memory and streams can be freed.  The host does not run far ahead either: with more calls
@@ -29,20 +34,32 @@
 #include <time.h>
 
 /* MARKS: that can be waited for each by itself; of earlier ones a later one is waited for. */
-enum { SPINS = 2000, AHEAD = 16, MEETING_SECONDS = 300, MARKS = 32 };
+enum { SPINS = 2000, AHEAD = 16, MEETING_SECONDS = 300, MARKS = 32, MOST_PUT_OFF = 64 };
+
+/* Communicators: of all ranks, of the own group, of the ranks in the own place of each group. */
+enum { ALL, WITHIN, ACROSS, COMMS };
+
+/* Elements [first, first + n) of a tensor, as NCCL counts them. */
+typedef struct {
+    void *at;
+    size_t n;
+    ncclDataType_t type;
+} span;
 
 typedef struct {
     nccl_library lib;
-    ncclComm_t comm;
-    comm host; /* for control messages between hosts */
+    ncclComm_t comms[COMMS]; /* ? those of groups */
+    comm host;               /* for control messages between hosts */
     device *dev;
     cudaEvent_t done;
     cudaEvent_t behind[2]; /* this and the last AHEAD calls */
     cudaEvent_t marks[MARKS];
     int64_t calls, marked;
-    int open;         /* groups */
-    bool adrift;      /* a rendezvous timed out, and its thread is still in NCCL */
-    uint64_t *waited; /* (1) in the GPU's memory, in nanoseconds; see stamp.cu */
+    int open;                   /* groups of NCCL's */
+    span put_off[MOST_PUT_OFF]; /* to be added up across when what is open has been issued */
+    int n_put_off;              /* of them */
+    bool adrift;                /* a rendezvous timed out, and its thread is still in NCCL */
+    uint64_t *waited;           /* (1) in the GPU's memory, in nanoseconds; see stamp.cu */
 } nccl_state;
 
 static nccl_state *nccl_state_of(const comm *c)
@@ -63,13 +80,6 @@ static void keep(const nccl_state *s, device *dev, ncclResult_t status, const ch
 #define NCCL_DO(call) keep(s, dev, s->lib.call, #call)
 
 /* ---- calls ---- */
-
-/* Elements [first, first + n) of a tensor, as NCCL counts them. */
-typedef struct {
-    void *at;
-    size_t n;
-    ncclDataType_t type;
-} span;
 
 /* A count in a wrong unit would reach beyond the tensor: checked against its bytes. */
 static span span_of(device *dev, tensor x, int64_t first, int64_t n)
@@ -142,14 +152,50 @@ static void nccl_sum(comm *c, device *dev, int stream, tensor x)
     const nccl_state *s = nccl_state_of(c);
     span all = span_of(dev, x, 0, tensor_count(x));
     cudaStream_t on = enter(dev, stream);
-    if (!dev->failure) NCCL_DO(AllReduce(all.at, all.at, all.n, all.type, ncclSum, s->comm, on));
+    if (!dev->failure)
+        NCCL_DO(AllReduce(all.at, all.at, all.n, all.type, ncclSum, s->comms[ALL], on));
     leave(c, dev, stream);
 }
 
 /* Are all ranges equally long? */
 static bool even(const comm *c, const share *s)
 {
-    return s->owner < 0 && s->each * c->size == s->count;
+    return s->owner < 0 && s->each * share_ranks(s, c->size) == s->count;
+}
+
+/* The communicator of the ranks that it is divided over. */
+static ncclComm_t divided_over(const nccl_state *s, const share *parts)
+{
+    return s->comms[parts->group ? WITHIN : ALL];
+}
+
+/* Adds up across the groups what was put off. */
+static void add_across(device *dev, nccl_state *s)
+{
+    cudaStream_t on = cuda_stream(dev, STREAM_COMM);
+    int n = s->n_put_off;
+    s->n_put_off = 0;
+    if (!n || dev->failure) return;
+    NCCL_DO(GroupStart());
+    for (int i = 0; i < n && !dev->failure; i++) {
+        const span *x = &s->put_off[i];
+        NCCL_DO(AllReduce(x->at, x->at, x->n, x->type, ncclSum, s->comms[ACROSS], on));
+    }
+    NCCL_DO(GroupEnd());
+}
+
+/* The own range, of this group's sums: at once, or when they have been issued. */
+static void put_off(device *dev, nccl_state *s, span own)
+{
+    if (!own.n) return;
+    s->put_off[s->n_put_off++] = own;
+    if (!s->open) {
+        add_across(dev, s);
+    } else if (s->n_put_off == MOST_PUT_OFF) {
+        NCCL_DO(GroupEnd());
+        add_across(dev, s);
+        NCCL_DO(GroupStart());
+    }
 }
 
 static span range_of(device *dev, tensor x, const share *s, int rank)
@@ -160,36 +206,38 @@ static span range_of(device *dev, tensor x, const share *s, int rank)
 
 static void nccl_scatter(comm *c, device *dev, int stream, tensor x, const share *parts)
 {
-    const nccl_state *s = nccl_state_of(c);
+    nccl_state *s = nccl_state_of(c);
+    ncclComm_t over = divided_over(s, parts);
     cudaStream_t on = enter(dev, stream);
+    span own = range_of(dev, x, parts, share_place(parts, c->rank));
     if (even(c, parts)) {
-        span own = range_of(dev, x, parts, c->rank);
         if (!dev->failure)
-            NCCL_DO(ReduceScatter(x.data, own.at, own.n, own.type, ncclSum, s->comm, on));
+            NCCL_DO(ReduceScatter(x.data, own.at, own.n, own.type, ncclSum, over, on));
     } else {
         NCCL_DO(GroupStart());
-        for (int r = 0; r < c->size && !dev->failure; r++) {
+        for (int r = 0; r < share_ranks(parts, c->size) && !dev->failure; r++) {
             span part = range_of(dev, x, parts, r);
-            if (part.n)
-                NCCL_DO(Reduce(part.at, part.at, part.n, part.type, ncclSum, r, s->comm, on));
+            if (part.n) NCCL_DO(Reduce(part.at, part.at, part.n, part.type, ncclSum, r, over, on));
         }
         NCCL_DO(GroupEnd());
     }
+    if (parts->group && !dev->failure) put_off(dev, s, own);
     leave(c, dev, stream);
 }
 
 static void nccl_gather(comm *c, device *dev, int stream, tensor x, const share *parts)
 {
     const nccl_state *s = nccl_state_of(c);
+    ncclComm_t over = divided_over(s, parts);
     cudaStream_t on = enter(dev, stream);
     if (even(c, parts)) {
-        span own = range_of(dev, x, parts, c->rank);
-        if (!dev->failure) NCCL_DO(AllGather(own.at, x.data, own.n, own.type, s->comm, on));
+        span own = range_of(dev, x, parts, share_place(parts, c->rank));
+        if (!dev->failure) NCCL_DO(AllGather(own.at, x.data, own.n, own.type, over, on));
     } else {
         NCCL_DO(GroupStart());
-        for (int r = 0; r < c->size && !dev->failure; r++) {
+        for (int r = 0; r < share_ranks(parts, c->size) && !dev->failure; r++) {
             span part = range_of(dev, x, parts, r);
-            if (part.n) NCCL_DO(Broadcast(part.at, part.at, part.n, part.type, r, s->comm, on));
+            if (part.n) NCCL_DO(Broadcast(part.at, part.at, part.n, part.type, r, over, on));
         }
         NCCL_DO(GroupEnd());
     }
@@ -205,6 +253,7 @@ static void nccl_group(comm *c, device *dev, bool begin)
         NCCL_DO(GroupStart());
     else
         NCCL_DO(GroupEnd());
+    if (!begin) add_across(dev, s);
     keep_pace(dev, s);
 }
 
@@ -225,16 +274,21 @@ static error *look(comm *c, double since)
     s->host.doing = c->doing;
     s->host.limit = c->limit;
     error *e = look_at_hosts(&s->host, since);
-    if (!e) e = checked(s, s->lib.CommGetAsyncError(s->comm, &state), "CommGetAsyncError");
-    if (!e) e = checked(s, state, "another rank");
+    for (int i = 0; i < COMMS && !e; i++) {
+        if (!s->comms[i]) continue;
+        e = checked(s, s->lib.CommGetAsyncError(s->comms[i], &state), "CommGetAsyncError");
+        if (!e) e = checked(s, state, "another rank");
+    }
     c->told = c->told || s->host.told;
     return e;
 }
 
 static void abandon(nccl_state *s)
 {
-    if (s->comm) s->lib.CommAbort(s->comm);
-    s->comm = NULL;
+    for (int i = 0; i < COMMS; i++) {
+        if (s->comms[i]) s->lib.CommAbort(s->comms[i]);
+        s->comms[i] = NULL;
+    }
 }
 
 static void until(device *dev, nccl_state *s, cudaEvent_t event)
@@ -277,7 +331,7 @@ static void nccl_waited(comm *c, device *dev)
 static error *nccl_share(comm *c, const void *mine, void *all, size_t bytes)
 {
     nccl_state *s = nccl_state_of(c);
-    if (s->comm) guard(s->dev, STREAM_COMM);
+    if (s->comms[ALL]) guard(s->dev, STREAM_COMM);
     TRY(device_status(s->dev));
     s->host.limit = c->limit;
     s->host.doing = c->doing;
@@ -301,8 +355,10 @@ static void part_from_others(device *dev)
     for (int i = 0; i < MARKS; i++)
         if (s->marks[i]) cudaEventDestroy(s->marks[i]);
     if (s->waited) cudaFree(s->waited);
-    if (s->comm) s->lib.CommDestroy(s->comm);
-    s->comm = NULL;
+    for (int i = COMMS - 1; i >= 0; i--) {
+        if (s->comms[i]) s->lib.CommDestroy(s->comms[i]);
+        s->comms[i] = NULL;
+    }
 }
 
 static void nccl_close(comm *c, int status)
@@ -331,16 +387,30 @@ static const comm_ops nccl_table = {.name = "nccl",
 
 /* ---- joining ---- */
 
-/* Distributes the first rank's unique id. */
-static error *meeting(nccl_state *s, ncclUniqueId *id)
+/* A communicator: its ranks, this one's number among them, and which rank makes its unique id. */
+typedef struct {
+    int size, rank, first;
+} circle;
+
+static circle circle_of(const comm *c, int which)
+{
+    if (which == ALL) return (circle){c->size, c->rank, 0};
+    int place = c->rank % c->group;
+    if (which == WITHIN) return (circle){c->group, place, c->rank - place};
+    return (circle){c->size / c->group, c->rank / c->group, place};
+}
+
+/* Distributes unique ids, made by the first rank of each circle. */
+static error *meeting(nccl_state *s, int which, ncclUniqueId *id)
 {
     ncclUniqueId *all;
+    circle mine = circle_of(&s->host, which);
     error *e = NULL;
-    if (s->host.rank == 0) e = checked(s, s->lib.GetUniqueId(id), "GetUniqueId");
+    if (mine.rank == 0) e = checked(s, s->lib.GetUniqueId(id), "GetUniqueId");
     TRY(comm_agree(&s->host, e));
     TRY(alloc_array(&all, (size_t)s->host.size, sizeof *all));
     e = comm_share(&s->host, id, all, sizeof *id);
-    *id = all[0];
+    *id = all[mine.first];
     free(all);
     return e;
 }
@@ -393,13 +463,14 @@ static error *watch(nccl_state *s, meeting_call *m)
 }
 
 /* If it times out, the thread and its call are abandoned. */
-static error *meet_watched(nccl_state *s, ncclUniqueId id)
+static error *meet_watched(nccl_state *s, int which, ncclUniqueId id)
 {
     meeting_call *m;
+    circle mine = circle_of(&s->host, which);
     pthread_t thread;
     TRY(alloc_array(&m, 1, sizeof *m));
-    *m = (meeting_call){
-        .init = s->lib.CommInitRank, .id = id, .size = s->host.size, .rank = s->host.rank};
+    *m =
+        (meeting_call){.init = s->lib.CommInitRank, .id = id, .size = mine.size, .rank = mine.rank};
     int status = pthread_create(&thread, NULL, meet, m);
     if (status) {
         free(m);
@@ -412,7 +483,7 @@ static error *meet_watched(nccl_state *s, ncclUniqueId id)
         return e;
     }
     pthread_join(thread, NULL);
-    s->comm = m->comm;
+    s->comms[which] = m->comm;
     e = checked(s, m->status, "CommInitRank");
     free(m);
     return e;
@@ -420,11 +491,14 @@ static error *meet_watched(nccl_state *s, ncclUniqueId id)
 
 static error *join_others(device *dev, nccl_state *s)
 {
-    ncclUniqueId id = {{0}};
     TRY(comm_agree(&s->host, nccl_load(&s->lib)));
-    TRY(meeting(s, &id));
     TRY(comm_agree(&s->host, take_events(dev, s) ? NULL : device_status(dev)));
-    return meet_watched(s, id);
+    for (int which = ALL; which < (s->host.group ? COMMS : WITHIN); which++) {
+        ncclUniqueId id = {{0}};
+        TRY(meeting(s, which, &id));
+        TRY(meet_watched(s, which, id));
+    }
+    return NULL;
 }
 
 error *cuda_join(device *dev, comm *c)

@@ -446,10 +446,13 @@ static void update_complete(void *context, const int *ids, int n, fold_part part
             update_one(o, ids[i], part);
 }
 
-/* hyper's gradient norm and clip; summed over ranks if each has a part. */
+/* hyper's gradient norm and clip; summed over ranks if each has a part.  Groups of ranks that have the
+ * same parts count once. */
 static void clip(optimizer *o, tensor slots, bool parts)
 {
     runtime *r = o->r;
+    if (parts && params_divided(r->params) && comm_repeats(r->comm))
+        op_clear(r->dev, r->stream, slots);
     if (parts) comm_sum(r->comm, r->dev, r->stream, slots);
     OP(clip, r->dev, r->stream, .slots = slots, .hyper = o->hyper, .max_norm = o->c.clip);
 }

@@ -21,6 +21,12 @@ static void deal_evenly(zero *z, const params *p, int ranks)
         z->shares[id] = share_evenly(p->row[id].count, ranks, UNIT);
 }
 
+static void repeat_in_groups(zero *z, const params *p, int group)
+{
+    for (int id = 0; id < p->n; id++)
+        z->shares[id].group = group;
+}
+
 static error *shard_by_matrix(zero *z, const params *p, int ranks)
 {
     int64_t *load;
@@ -47,8 +53,9 @@ static void take_own(const zero *z, params *p, int rank)
     for (int id = 0; id < p->n; id++) {
         param *row = &p->row[id];
         if (row->spec.state) continue;
-        row->own_first = share_begin(&z->shares[id], rank);
-        row->own = share_begin(&z->shares[id], rank + 1) - row->own_first;
+        int place = share_place(&z->shares[id], rank);
+        row->own_first = share_begin(&z->shares[id], place);
+        row->own = share_begin(&z->shares[id], place + 1) - row->own_first;
     }
 }
 
@@ -148,10 +155,12 @@ static error *deal(zero *z, params *p, const comm *c, bool full)
 {
     TRY(alloc_array(&z->shares, (size_t)p->n, sizeof *z->shares));
     TRY(alloc_array(&z->order, (size_t)p->n, sizeof *z->order));
+    int ranks = c->group ? c->group : c->size;
     if (full)
-        TRY(shard_by_matrix(z, p, c->size));
+        TRY(shard_by_matrix(z, p, ranks));
     else
-        deal_evenly(z, p, c->size);
+        deal_evenly(z, p, ranks);
+    repeat_in_groups(z, p, c->group);
     if (z->stage) take_own(z, p, c->rank);
     params_back(p, &z->backing);
     return NULL;

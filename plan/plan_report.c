@@ -129,6 +129,14 @@ static const char *prefetch_text(const trainer *t, char *buffer, size_t size)
     return buffer;
 }
 
+/* " in groups of 8" */
+static const char *groups_text(const options *o, char *buffer, size_t size)
+{
+    *buffer = 0;
+    if (o->comm->group) snprintf(buffer, size, " in groups of %d", o->comm->group);
+    return buffer;
+}
+
 static const char *bucket_text(const options *o, char *buffer, size_t size)
 {
     if (o->bucket)
@@ -188,7 +196,7 @@ static void print_offloaded(const trainer *t, FILE *out)
 error *plan_summary(const trainer *t, FILE *out)
 {
     const options *o = t->o;
-    char bucket[60], ahead[60];
+    char bucket[60], ahead[60], groups[40];
     arena_summary s = arena_summarize(t->arena);
     fprintf(out, "plan: %s, %lld parameters, batch %lld x %lld, %lld micro-batch%s, %s (%s)\n\n",
             o->model.name, (long long)params_count(&t->params), (long long)o->batch,
@@ -197,11 +205,11 @@ error *plan_summary(const trainer *t, FILE *out)
     if (comm_size(o->comm) > 1)
         fprintf(
             out,
-            "  as rank %d of %d, --zero %lld; gradients travel %s%s; a rank is missed after %lld "
+            "  as rank %d of %d, --zero %lld%s; gradients travel %s%s; a rank is missed after %lld "
             "s\n\n",
             comm_rank(o->comm), comm_size(o->comm), (long long)o->zero,
-            bucket_text(o, bucket, sizeof bucket), prefetch_text(t, ahead, sizeof ahead),
-            (long long)o->watchdog);
+            groups_text(o, groups, sizeof groups), bucket_text(o, bucket, sizeof bucket),
+            prefetch_text(t, ahead, sizeof ahead), (long long)o->watchdog);
     print_reductions(t, out);
     for (int k = 0; k < KIND_COUNT; k++) {
         if (k == KIND_COPY && !s.by_kind[k]) continue;
@@ -277,6 +285,7 @@ error *plan_json(const trainer *t, char **out)
         json_add(object, "model", config_json(&t->o->model)) &&
         cJSON_AddNumberToObject(object, "ranks", comm_size(t->o->comm)) &&
         cJSON_AddNumberToObject(object, "zero", (double)t->o->zero) &&
+        cJSON_AddNumberToObject(object, "shard_group", t->o->comm ? t->o->comm->group : 0) &&
         cJSON_AddNumberToObject(object, "step_flops", t->work.flops) &&
         cJSON_AddNumberToObject(object, "step_bytes", t->work.bytes) &&
         cJSON_AddNumberToObject(object, "checkpoint_host_bytes", (double)trainer_host_bytes(t));

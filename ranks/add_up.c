@@ -2,6 +2,8 @@
 #include "ranks/add_up.h"
 #include "base/bf16.h"
 
+#include <string.h>
+
 /* Elements at a time: their sums stay in the first cache, and each rank's are read in one sweep. */
 enum { SOME = 512, WORTH_THREADS = 1 << 14 };
 
@@ -16,18 +18,22 @@ enum { SOME = 512, WORTH_THREADS = 1 << 14 };
             double sum[SOME];                                                                      \
             int64_t m = n - at < SOME ? n - at : SOME;                                             \
             for (int64_t i = 0; i < m; i++)                                                        \
-                sum[i] = (double)READ(((const TYPE *)from[0])[at + i]);                            \
-            for (int r = 1; r < ranks; r++)                                                        \
+                sum[i] = part.before ? part.before[at + i]                                         \
+                                     : (double)READ(((const TYPE *)from[0])[at + i]);              \
+            for (int r = !part.before; r < ranks; r++)                                             \
                 for (int64_t i = 0; i < m; i++)                                                    \
                     sum[i] += (double)READ(((const TYPE *)from[r])[at + i]);                       \
-            for (int64_t i = 0; i < m; i++)                                                        \
-                y_[at + i] = WRITE(sum[i]);                                                        \
+            if (part.after)                                                                        \
+                memcpy(part.after + at, sum, (size_t)m * sizeof *sum);                             \
+            else                                                                                   \
+                for (int64_t i = 0; i < m; i++)                                                    \
+                    y_[at + i] = WRITE(sum[i]);                                                    \
         }                                                                                          \
     } while (0)
 #define AS_FLOAT(x) (float)(x)
 #define AS_BF16(x)  bf16_of_float((float)(x))
 
-error *add_up(int threads, tensor out, const void *const *from, int ranks)
+error *add_up_part(int threads, tensor out, const void *const *from, int ranks, sum_part part)
 {
     int64_t n = tensor_count(out);
     switch (out.type) {
@@ -43,4 +49,9 @@ error *add_up(int threads, tensor out, const void *const *from, int ranks)
     default:
         return internal_error("ranks add up no %s", dtype_name(out.type));
     }
+}
+
+error *add_up(int threads, tensor out, const void *const *from, int ranks)
+{
+    return add_up_part(threads, out, from, ranks, (sum_part){0});
 }

@@ -36,6 +36,9 @@ static bool goes(const comm *c, device *dev, const char *call, tensor x, const s
     if (comm_size(c) == 1 || dev->failure || !dev->ops->alloc) return false;
     if (!c->ops) {
         device_fail(dev, internal_error("%s: the ranks of a plan are not there", call));
+    } else if (s && s->group && s->group != c->group) {
+        device_fail(dev, internal_error("%s in groups of %d, where ranks are in groups of %d", call,
+                                        s->group, c->group));
     } else if (!present(x) || !tensor_contiguous(x) || (s && s->count != tensor_count(x))) {
         char text[80];
         device_fail(dev, internal_error("%s of %s, sharded as %lld elements", call,
@@ -48,21 +51,25 @@ static bool goes(const comm *c, device *dev, const char *call, tensor x, const s
 void comm_sum(comm *c, device *dev, int stream, tensor x)
 {
     if (!goes(c, dev, "sum", x, NULL)) return;
-    c->bytes += 2 * (int64_t)tensor_bytes(x);
+    c->moved.all += 2 * (int64_t)tensor_bytes(x);
     c->ops->sum(c, dev, stream, x);
 }
 
 void comm_scatter(comm *c, device *dev, int stream, tensor x, const share *s)
 {
     if (!goes(c, dev, "scatter", x, s)) return;
-    c->bytes += (int64_t)tensor_bytes(x);
+    int place = share_place(s, c->rank);
+    int64_t own = share_begin(s, place + 1) - share_begin(s, place),
+            sums = s->group ? 2 * own * (int64_t)dtype_size(x.type) : 0;
+    c->moved.between += sums;
+    c->moved.all += (int64_t)tensor_bytes(x) + sums;
     c->ops->scatter(c, dev, stream, x, s);
 }
 
 void comm_gather(comm *c, device *dev, int stream, tensor x, const share *s)
 {
     if (!goes(c, dev, "gather", x, s)) return;
-    c->bytes += (int64_t)tensor_bytes(x);
+    c->moved.all += (int64_t)tensor_bytes(x);
     c->ops->gather(c, dev, stream, x, s);
 }
 
@@ -217,6 +224,17 @@ double comm_patience(comm *c, double seconds)
     double before = c->limit;
     c->limit = seconds;
     return before;
+}
+
+error *comm_divide(comm *c, int64_t n)
+{
+    if (n && c->size % n)
+        return comm_alike(c,
+                          user_error("--shard-group %lld with %d ranks: they are not whole groups; "
+                                     "give a divisor of %d",
+                                     (long long)n, c->size, c->size));
+    c->group = n < c->size ? (int)n : 0;
+    return NULL;
 }
 
 comm comm_planned(int size, size_t staging)

@@ -18,12 +18,22 @@
  *     scatter  A  .  .    .  B  .    .  .  C      A = a0 + a1 + a2; the dots are undefined
  *     gather   A  B  C    A  B  C    A  B  C
  *
+ * A share may be divided over a group of consecutive ranks only, say those of a machine, and all groups
+ * are alike: rank r of groups of n owns what rank r % n does.  A scatter adds up all ranks all the
+ * same; a gather copies within the group.  So between groups go sums of 1/n each, and nothing else:
+ *
+ *              rank 0   rank 1  |  rank 2   rank 3        groups of two
+ *     before   a0 b0    a1 b1   |  a2 b2    a3 b3
+ *     scatter  A  .     .  B    |  A  .     .  B          A = a0 + a1 + a2 + a3
+ *     gather   A  B     A  B    |  A  B     A  B
+ *
  * Sums are taken in rank order wherever the engine allows it (MPI: in double, rounded once), so
  * that they do not depend on the stage, the bucket or the timing.
  *
  * Like operations, the calls on tensors return nothing: a failure is kept in the device.  On the
  * null device, while recording, they do nothing.  Traffic is counted as in the ZeRO paper: a
  * scatter or a gather of n bytes is n, a sum is 2 n; a rank sends and receives (N - 1) / N of that.
+ * A scatter in groups is one within the group, and a sum of the own range.
  *
  * Every call has a timeout: a rank that does not arrive within `limit` seconds ends the run, and is
  * named if it can be found out.
@@ -36,11 +46,22 @@
 typedef struct comm comm;
 
 /* Who owns which of `count` elements: rank r those from r * each on, up to the next rank's; or one
- * rank owns all. */
+ * rank owns all.  In groups, r is a rank's place in its group. */
 typedef struct {
     int64_t count, each;
     int owner; /* -1: by ranges */
+    int group; /* ranks in a group; 0: all ranks are one */
 } share;
+
+/* Ranks of a group, of `size` in all; a rank's place in it. */
+static inline int share_ranks(const share *s, int size)
+{
+    return s->group ? s->group : size;
+}
+static inline int share_place(const share *s, int rank)
+{
+    return s->group ? rank % s->group : rank;
+}
 
 /* The first element of rank r; that of rank r + 1 is one past its last. */
 int64_t share_begin(const share *s, int rank);
@@ -49,6 +70,11 @@ int64_t share_slab(const share *s, int rank, int64_t at, int64_t room);
 int64_t share_longest(const share *s);
 /* Even ranges whose ends are multiples of `unit`. */
 share share_evenly(int64_t count, int ranks, int64_t unit);
+
+/* Bytes, counted as above; and those of them that are between groups. */
+typedef struct {
+    int64_t all, between;
+} comm_traffic;
 
 typedef struct {
     const char *name; /* "mpi", "nccl" */
@@ -81,10 +107,11 @@ struct comm {
     const comm_ops *ops; /* NULL: a plan for `size` ranks, without peers */
     void *state;
     int rank, size;
-    double limit;   /* timeout in seconds */
-    size_t staging; /* bytes of workspace that the engine wants from the plan */
-    tensor staged;  /* ... and gets: (staging) u8 */
-    int64_t bytes;  /* traffic so far, counted as above */
+    int group;          /* ranks that shard parameters among themselves; 0: all.  It divides size */
+    double limit;       /* timeout in seconds */
+    size_t staging;     /* bytes of workspace that the engine wants from the plan */
+    tensor staged;      /* ... and gets: (staging) u8 */
+    comm_traffic moved; /* so far */
     double seconds; /* these calls took so far: the host's, or as the GPU's main stream waited */
     bool shares_memory; /* all ranks are on one machine, and exchange tensors there */
     const char *doing;  /* for messages: "reducing gradients" */
@@ -103,13 +130,19 @@ static inline int comm_rank(const comm *c)
     return c ? c->rank : 0;
 }
 
+/* Is it one of those that have what the first group has? */
+static inline bool comm_repeats(const comm *c)
+{
+    return c && c->group && c->rank >= c->group;
+}
+
 /* ---- on tensors of the device, in the order of a stream ---- */
 
 /* x = the sum of all ranks' x: f32, f64 */
 void comm_sum(comm *c, device *dev, int stream, tensor x);
 /* The own range of x becomes the sum over all ranks; the other ranges become undefined. */
 void comm_scatter(comm *c, device *dev, int stream, tensor x, const share *s);
-/* Every range of x is copied from its owner. */
+/* Every range of x is copied from its owner in the same group. */
 void comm_gather(comm *c, device *dev, int stream, tensor x, const share *s);
 void comm_group(comm *c, device *dev, bool begin);
 /* Later work on the stream waits for STREAM_COMM. */
@@ -149,6 +182,8 @@ enum { COMM_DISK_SECONDS = 1800 };
 /* Sets the timeout, since disks may be slow.  Returns the old value. */
 double comm_patience(comm *c, double seconds);
 
+/* User error if the ranks are not groups of n; 0: they are one. */
+error *comm_divide(comm *c, int64_t n) NODISCARD;
 /* A comm that only has a size: for plans. */
 comm comm_planned(int size, size_t staging);
 /* status: this process's exit status; if the others do not know of a failure, they are ended,

@@ -6,6 +6,15 @@
  *     my x   | to rank 0 | to rank 1 | mine      |       each rank sends its slab of every part ...
  *     staged | of rank 0 | of rank 1 | of rank 2 |       ... gets all slabs of its own, and adds
  *
+ * In groups (ranks/comm.h) a group scatters among its own.  What the groups before it have added up,
+ * in double, comes from the rank that owns the same there; the last group rounds, and each hands the
+ * sums back to the one before.  So they are added in the order of the ranks, as without groups, and
+ * each link between two groups carries 8 bytes up and a number's own down:
+ *
+ *     group 0             group 1             group 2
+ *     r0 + r1  ---8--->   + r2 + r3  ---8--->   + r4 + r5
+ *              <--4----              <--4----   rounded
+ *
  * Ranks that are all on one machine need no messages for that: they share memory, which MPI finds
  * for them (ranks/shared.h).  Where it finds none, they send.
  *
@@ -32,6 +41,7 @@
 #include <string.h>
 #include <time.h>
 
+enum { SLAB, PART }; /* tags of messages with tensors */
 enum { ASK = 1, ANSWER = 2, DOING = 56, SPINS = 2000, THREAD_SPINS = 20, REQUESTS = 2 };
 static const double ANSWER_SECONDS = 2;
 
@@ -204,33 +214,85 @@ static error *wait_for(void *context, const _Atomic int64_t *counter, int64_t le
 
 /* ---- sums ---- */
 
+static bool behind_others(const comm *c, const share *s)
+{
+    return s->group && c->rank >= s->group;
+}
+static bool before_others(const comm *c, const share *s)
+{
+    return s->group && c->rank + s->group < c->size;
+}
+
+/* The slab of the own range, from m->from: after the groups before, and for those behind. */
+static error *add_slab(comm *c, int threads, tensor own, const share *s, double *sums)
+{
+    mpi_state *m = state_of(c);
+    sum_part part = {.before = behind_others(c, s) ? sums : NULL,
+                     .after = before_others(c, s) ? sums : NULL};
+    TRY(add_up_part(threads, own, m->from, share_ranks(s, c->size), part));
+    if (!part.after) return NULL;
+    MPI_TRY(MPI_Isend(sums, (int)(tensor_count(own) * (int64_t)sizeof *sums), MPI_BYTE,
+                      c->rank + s->group, PART, m->data, &m->requests[0]));
+    return wait(c, m->requests, 1);
+}
+
+/* Within the group; sums: (room) of the groups before. */
 static error *scatter_slab(comm *c, int threads, tensor x, const share *s, int64_t at, int64_t room)
 {
     mpi_state *m = state_of(c);
-    int64_t size = (int64_t)dtype_size(x.type), own = share_slab(s, c->rank, at, room);
+    int place = share_place(s, c->rank), first = c->rank - place, ranks = share_ranks(s, c->size);
+    int64_t size = (int64_t)dtype_size(x.type), own = share_slab(s, place, at, room);
     char *staged = c->staged.data;
+    double *sums = (double *)(void *)(staged + ranks * room * size);
     int n = 0;
-    for (int r = 0; r < c->size; r++) {
+    for (int r = 0; r < ranks; r++) {
         int64_t theirs = share_slab(s, r, at, room);
         void *part = tensor_part(x, share_begin(s, r) + (theirs ? at : 0), theirs).data;
-        m->from[r] = r == c->rank ? part : staged + r * room * size;
-        if (r == c->rank) continue;
+        m->from[r] = r == place ? part : staged + r * room * size;
+        if (r == place) continue;
         if (own)
-            MPI_TRY(MPI_Irecv(staged + r * room * size, (int)(own * size), MPI_BYTE, r, 0, m->data,
-                              &m->requests[n++]));
+            MPI_TRY(MPI_Irecv(staged + r * room * size, (int)(own * size), MPI_BYTE, first + r,
+                              SLAB, m->data, &m->requests[n++]));
         if (theirs)
-            MPI_TRY(
-                MPI_Isend(part, (int)(theirs * size), MPI_BYTE, r, 0, m->data, &m->requests[n++]));
+            MPI_TRY(MPI_Isend(part, (int)(theirs * size), MPI_BYTE, first + r, SLAB, m->data,
+                              &m->requests[n++]));
     }
+    if (own && behind_others(c, s))
+        MPI_TRY(MPI_Irecv(sums, (int)(own * (int64_t)sizeof *sums), MPI_BYTE, c->rank - s->group,
+                          PART, m->data, &m->requests[n++]));
     TRY(wait(c, m->requests, n));
     if (!own) return NULL;
-    return add_up(threads, tensor_part(x, share_begin(s, c->rank) + at, own), m->from, c->size);
+    return add_slab(c, threads, tensor_part(x, share_begin(s, place) + at, own), s, sums);
+}
+
+/* The own range's sums, which the last group has, to all groups: from each to the one before it. */
+static error *hand_back(comm *c, tensor x, const share *s)
+{
+    enum { PIECE = 1 << 20 };
+    mpi_state *m = state_of(c);
+    int n = 0, place = share_place(s, c->rank);
+    int64_t size = (int64_t)dtype_size(x.type), end = share_begin(s, place + 1);
+    for (int64_t at = share_begin(s, place), k; at < end; at += k) {
+        k = end - at < PIECE ? end - at : PIECE;
+        void *piece = tensor_part(x, at, k).data;
+        if (before_others(c, s))
+            MPI_TRY(MPI_Irecv(piece, (int)(k * size), MPI_BYTE, c->rank + s->group, SLAB, m->data,
+                              &m->requests[n++]));
+        TRY(wait(c, m->requests, n));
+        n = 0;
+        if (behind_others(c, s))
+            MPI_TRY(MPI_Isend(piece, (int)(k * size), MPI_BYTE, c->rank - s->group, SLAB, m->data,
+                              &m->requests[n++]));
+    }
+    return wait(c, m->requests, n);
 }
 
 static error *scatter(comm *c, int threads, tensor x, const share *s)
 {
     mpi_state *m = state_of(c);
-    int64_t room = tensor_count(c->staged) / c->size / (int64_t)dtype_size(x.type) / 64 * 64;
+    int64_t each = share_ranks(s, c->size) * (int64_t)dtype_size(x.type),
+            sums = s->group ? (int64_t)sizeof(double) : 0,
+            room = tensor_count(c->staged) / (each + sums) / 64 * 64;
     if (room < 1)
         return internal_error("%lld bytes of staging for %d ranks",
                               (long long)tensor_count(c->staged), c->size);
@@ -238,7 +300,7 @@ static error *scatter(comm *c, int threads, tensor x, const share *s)
     if (m->shared) return shared_scatter(m->shared, threads, x, s);
     for (int64_t at = 0, most = share_longest(s); at < most; at += room)
         TRY(scatter_slab(c, threads, x, s, at, room));
-    return NULL;
+    return s->group ? hand_back(c, x, s) : NULL;
 }
 
 /* ---- gathers ---- */
@@ -258,12 +320,39 @@ static error *gather_in_pieces(comm *c, tensor x, const share *s)
     return NULL;
 }
 
+/* Each sends its range to the others of its group. */
+static error *gather_in_group(comm *c, tensor x, const share *s)
+{
+    mpi_state *m = state_of(c);
+    int place = share_place(s, c->rank), first = c->rank - place;
+    int64_t size = (int64_t)dtype_size(x.type), room = m->most / size;
+    for (int64_t at = 0, most = share_longest(s); at < most; at += room) {
+        int64_t own = share_slab(s, place, at, room);
+        int n = 0;
+        for (int r = 0; r < s->group; r++) {
+            int64_t theirs = share_slab(s, r, at, room);
+            if (r == place) continue;
+            if (theirs)
+                MPI_TRY(MPI_Irecv(tensor_part(x, share_begin(s, r) + at, theirs).data,
+                                  (int)(theirs * size), MPI_BYTE, first + r, SLAB, m->data,
+                                  &m->requests[n++]));
+            if (own)
+                MPI_TRY(MPI_Isend(tensor_part(x, share_begin(s, place) + at, own).data,
+                                  (int)(own * size), MPI_BYTE, first + r, SLAB, m->data,
+                                  &m->requests[n++]));
+        }
+        TRY(wait(c, m->requests, n));
+    }
+    return NULL;
+}
+
 static error *gather(comm *c, tensor x, const share *s)
 {
     mpi_state *m = state_of(c);
     int64_t size = (int64_t)dtype_size(x.type);
     m->calls++;
     if (m->shared) return shared_gather(m->shared, x, s);
+    if (s->group) return gather_in_group(c, x, s);
     if ((int64_t)tensor_bytes(x) > m->most) return gather_in_pieces(c, x, s);
     for (int r = 0; r < c->size; r++) {
         m->displacements[r] = (int)(share_begin(s, r) * size);

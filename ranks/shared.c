@@ -43,7 +43,7 @@ typedef enum { SCATTER = 1, GATHER, SUM } call;
 static uint64_t meaning(call which, tensor x, const share *how)
 {
     return (uint64_t)which ^ (uint64_t)tensor_bytes(x) << 8 ^
-           (how ? (uint64_t)(how->each + 31 * (how->owner + 1)) << 40 : 0);
+           (how ? (uint64_t)(how->each + 31 * (how->owner + 1) + 961 * how->group) << 40 : 0);
 }
 
 /* The next one: its half of the own segment may be filled when this returns. */
@@ -87,25 +87,31 @@ static tensor slab(tensor x, const share *how, int rank, int64_t at, int64_t roo
     return tensor_part(x, share_begin(how, rank) + (n ? at : 0), n);
 }
 
-/* Where rank `from` lays what is for rank `to`. */
-static char *slot(const shared *s, int from, int to, size_t bytes)
+/* Where rank `from` lays what is for the owner of range `to`: if not for itself alone. */
+static char *slot(const shared *s, const share *how, int from, int to, size_t bytes)
 {
-    return half_of(s, from) + (size_t)(to < from ? to : to - 1) * bytes;
+    return half_of(s, from) + (size_t)(how->group || to < from ? to : to - 1) * bytes;
+}
+static int slots(const shared *s, const share *how)
+{
+    return how->group ? how->group : s->size - 1;
 }
 
 static error *scatter_slab(shared *s, int threads, tensor x, const share *to, int64_t at,
                            int64_t room)
 {
     size_t bytes = (size_t)room * dtype_size(x.type);
+    int place = share_place(to, s->rank);
     TRY(take_turn(s, SCATTER, x, to));
-    for (int r = 0; r < s->size; r++) {
+    for (int r = 0; r < share_ranks(to, s->size); r++) {
         tensor part = slab(x, to, r, at, room);
-        if (r != s->rank) memcpy(slot(s, s->rank, r, bytes), part.data, tensor_bytes(part));
+        if (to->group || r != place)
+            memcpy(slot(s, to, s->rank, r, bytes), part.data, tensor_bytes(part));
     }
     post(s);
-    tensor own = slab(x, to, s->rank, at, room);
+    tensor own = slab(x, to, place, at, room);
     for (int r = 0; r < s->size; r++) {
-        s->from[r] = r == s->rank ? own.data : slot(s, r, s->rank, bytes);
+        s->from[r] = r == s->rank ? own.data : slot(s, to, r, place, bytes);
         if (r != s->rank) TRY(await(s, r));
     }
     TRY(add_up(threads, own, s->from, s->size));
@@ -115,7 +121,7 @@ static error *scatter_slab(shared *s, int threads, tensor x, const share *to, in
 
 error *shared_scatter(shared *s, int threads, tensor x, const share *to)
 {
-    int64_t room = HALF / (s->size - 1) / (int64_t)dtype_size(x.type) / 16 * 16;
+    int64_t room = HALF / slots(s, to) / (int64_t)dtype_size(x.type) / 16 * 16;
     for (int64_t at = 0, most = share_longest(to); at < most; at += room)
         TRY(scatter_slab(s, threads, x, to, at, room));
     return NULL;
@@ -124,15 +130,17 @@ error *shared_scatter(shared *s, int threads, tensor x, const share *to)
 /* Begins with the rank behind this one, so that not all read from the same. */
 static error *gather_slab(shared *s, tensor x, const share *from, int64_t at, int64_t room)
 {
+    int place = share_place(from, s->rank), first = s->rank - place,
+        ranks = share_ranks(from, s->size);
     TRY(take_turn(s, GATHER, x, from));
-    tensor own = slab(x, from, s->rank, at, room);
+    tensor own = slab(x, from, place, at, room);
     memcpy(half_of(s, s->rank), own.data, tensor_bytes(own));
     post(s);
-    for (int i = 1; i < s->size; i++) {
-        int r = (s->rank + i) % s->size;
+    for (int i = 1; i < ranks; i++) {
+        int r = (place + i) % ranks;
         tensor part = slab(x, from, r, at, room);
-        TRY(await(s, r));
-        memcpy(part.data, half_of(s, r), tensor_bytes(part));
+        TRY(await(s, first + r));
+        memcpy(part.data, half_of(s, first + r), tensor_bytes(part));
     }
     done(s);
     return NULL;

@@ -103,6 +103,9 @@ error *log_step(run_log *log, const step_record *s)
         n += (size_t)snprintf(line + n, LINE, ",\"comm_bytes\":%lld,\"ranks\":%d",
                               (long long)s->comm_bytes, s->ranks);
     }
+    if (s->between_bytes)
+        n += (size_t)snprintf(line + n, LINE, ",\"between_bytes\":%lld",
+                              (long long)s->between_bytes);
     if (s->offload_bytes) {
         n += add_number(line + n, "offload_ms", s->offload_ms);
         n += (size_t)snprintf(line + n, LINE, ",\"offload_bytes\":%lld",

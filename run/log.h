@@ -6,6 +6,7 @@
  *   {"step":1,"loss":7.6,"lr":0.0003,"grad_norm":1.2,"ms":150.1,"forward_ms":44.7,"backward_ms":98.1,
  *    "optimizer_ms":6.9,"tokens_per_s":27000,"peak_bytes":123}         (in one line)
  *   ... "comm_ms":3.1,"comm_bytes":6992000,"ranks":4,"peak_bytes":123}     with several ranks
+ *   ... "between_bytes":1748000,"peak_bytes":123}     with --shard-group
  *   ... "offload_ms":3.1,"offload_bytes":1990656000,"peak_bytes":123}     with --offload
  *   ... "checkpoint_ms":812.4,"peak_bytes":123}     if one was written since the line before
  *   {"step":50,"val_loss":5.1}
@@ -34,6 +35,7 @@ typedef struct {
     size_t peak_bytes;
     int ranks;             /* 0 in a run of one process */
     int64_t comm_bytes;    /* traffic between ranks (ranks/comm.h) */
+    int64_t between_bytes; /* ... between groups of them; 0 without --shard-group */
     double comm_ms;        /* part of ms: the step was held up by communication */
     int64_t offload_bytes; /* to and from the disk (core/far.h); 0 without --offload */
     double offload_ms;     /* part of ms: waiting for the disk */

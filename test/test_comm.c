@@ -6,6 +6,7 @@
  * calls fail). */
 #include "base/bf16.h"
 #include "cpu/cpu.h"
+#include "ranks/add_up.h"
 #include "ranks/beside.h"
 #include "ranks/mpi.h"
 #include "params/sharded_backing.h"
@@ -72,16 +73,23 @@ static int64_t size_of(int id)
     return sizes[id % 8] * (1 + id / 8);
 }
 
-static void deal(int ranks, int rank, int stage, bool full, params *p, zero **z)
+static void deal_in_groups(int ranks, int group, int rank, int stage, bool full, params *p,
+                           zero **z)
 {
     comm c = comm_planned(ranks, 0);
     runtime r = {.params = p, .comm = &c};
     c.rank = rank;
+    ok(comm_divide(&c, group));
     *p = (params){.type = F32};
     for (int i = 0; i < TENSORS; i++)
         assert_int_equal(
             params_add(p, (param_spec){.name = "t", .layer = -1, .shape = SHAPE(size_of(i))}), i);
     ok(zero_open(&r, stage, full, 0, z));
+}
+
+static void deal(int ranks, int rank, int stage, bool full, params *p, zero **z)
+{
+    deal_in_groups(ranks, 0, rank, stage, full, p, z);
 }
 
 static void check_dealt(int ranks, bool full)
@@ -120,6 +128,34 @@ static void test_dealt(void **state)
         check_dealt(ranks, false);
         check_dealt(ranks, true);
     }
+}
+
+/* Every group owns what as many ranks without others do; what is no whole groups is refused. */
+static void test_dealt_in_groups(void **state)
+{
+    (void)state;
+    params p, alone;
+    zero *z, *z_alone;
+    for (int ranks = 4; ranks <= 12; ranks += 4)
+        for (int group = 1; group <= ranks; group *= 2)
+            for (int rank = 0; rank < ranks && ranks % group == 0; rank++) {
+                deal_in_groups(ranks, group, rank, 1, rank & 1, &p, &z);
+                deal(group, rank % group, 1, rank & 1, &alone, &z_alone);
+                for (int i = 0; i < TENSORS; i++) {
+                    assert_int_equal(p.row[i].own_first, alone.row[i].own_first);
+                    assert_int_equal(p.row[i].own, alone.row[i].own);
+                    assert_int_equal(zero_share(z, i)->group, group == ranks ? 0 : group);
+                }
+                params_free(&p);
+                params_free(&alone);
+                zero_close(z);
+                zero_close(z_alone);
+            }
+    comm c = comm_planned(6, 0);
+    error *e = comm_divide(&c, 4);
+    assert_non_null(e);
+    assert_non_null(strstr(error_text(e), "--shard-group 4 with 6 ranks"));
+    error_free(e);
 }
 
 static void test_stage_0_owns_all(void **state)
@@ -451,8 +487,8 @@ typedef struct {
     int rank, size, patience;
     dtype type;
     int64_t count;
-    int owner;  /* as in a share */
-    bool other; /* this rank means something else */
+    int owner, group; /* as in a share */
+    bool other;       /* this rank means something else */
     char *const *segment;
     char *x;
     error *failed;
@@ -500,7 +536,9 @@ static error *exchange(sharer *me, shared *s)
     tensor x = tensor_of(me->x, me->type, SHAPE(me->count)),
            few = tensor_of(me->x, me->type, SHAPE(me->count < 100 ? me->count : 100));
     share how = share_evenly(me->count, me->size, 16);
+    if (me->group) how = share_evenly(me->count, me->group, 16);
     if (me->owner >= 0) how = (share){.count = me->count, .owner = me->owner};
+    how.group = me->group;
     if (me->other) return shared_gather(s, x, &how);
     for (int k = 0; k < 2; k++) {
         TRY(shared_scatter(s, 1, x, &how));
@@ -593,6 +631,55 @@ static void test_shared(void **state)
                 check_shared(&how);
                 how.owner = size / 2;
                 if (i < 4) check_shared(&how);
+            }
+}
+
+/* A sum that is handed on, unrounded, has the bits of one. */
+static void test_sum_in_parts(void **state)
+{
+    (void)state;
+    enum { COUNT = 1700 };
+    static const dtype types[] = {F32, F64, BF16};
+    double sums[COUNT];
+    for (int t = 0; t < 3; t++)
+        for (int first = 1; first < 6; first++) {
+            _Alignas(16) char x[6][8 * COUNT], whole[8 * COUNT], part[8 * COUNT];
+            const void *from[6];
+            for (int r = 0; r < 6; r++) {
+                for (int64_t i = 0; i < COUNT; i++)
+                    put(types[t], x[r], i, before(r, i));
+                from[r] = x[r];
+            }
+            tensor one = tensor_of(whole, types[t], SHAPE(COUNT)),
+                   two = tensor_of(part, types[t], SHAPE(COUNT));
+            ok(add_up(1, one, from, 6));
+            ok(add_up_part(1, two, from, first, (sum_part){.after = sums}));
+            ok(add_up_part(1, two, from + first, 6 - first, (sum_part){.before = sums}));
+            assert_memory_equal(whole, part, tensor_bytes(one));
+            ok(add_up_part(1, two, from, first, (sum_part){.after = sums}));
+            ok(add_up_part(1, two, from + first, 6 - first, (sum_part){sums, sums}));
+            for (int64_t i = 0; i < COUNT; i++)
+                put(types[t], part, i, sums[i]);
+            assert_memory_equal(whole, part, tensor_bytes(one));
+        }
+}
+
+/* In groups: the same numbers. */
+static void test_shared_in_groups(void **state)
+{
+    (void)state;
+    static const int64_t counts[] = {1, 17, 1000, 300001};
+    for (int size = 4; size <= 6; size++)
+        for (int group = 2; group < size; group++)
+            for (int i = 0; i < 4 && size % group == 0; i++) {
+                sharer how = {.size = size,
+                              .group = group,
+                              .type = i % 2 ? BF16 : F32,
+                              .count = counts[i],
+                              .owner = -1};
+                check_shared(&how);
+                how.owner = group - 1;
+                if (i < 3) check_shared(&how);
             }
 }
 
@@ -761,6 +848,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_even_shares),
         cmocka_unit_test(test_owned_shares),
         cmocka_unit_test(test_dealt),
+        cmocka_unit_test(test_dealt_in_groups),
         cmocka_unit_test(test_stage_0_owns_all),
         cmocka_unit_test(test_compare),
         cmocka_unit_test(test_agree),
@@ -771,6 +859,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_other_rank),
         cmocka_unit_test(test_stranger),
         cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_sum_in_parts),
+        cmocka_unit_test(test_shared_in_groups),
         cmocka_unit_test(test_beside),
         cmocka_unit_test(test_shared_otherwise),
         cmocka_unit_test(test_shared_misplaced),

@@ -69,26 +69,36 @@ static bool they_are(const char *x, dtype type, int64_t first, int64_t end, int 
     return true;
 }
 
+/* Elements of x are those of the ranges of ranks' group. */
+static bool gathered(const endpoint *p, const char *x, dtype type, const share *s)
+{
+    int size = p->c->size, place = share_place(s, p->c->rank), first = p->c->rank - place;
+    for (int r = 0; r < share_ranks(s, size); r++)
+        if (!they_are(x, type, share_begin(s, r), share_begin(s, r + 1), first + r, size))
+            return false;
+    return true;
+}
+
 static bool calls_are_right(const endpoint *p, dtype type, share s)
 {
     comm *c = p->c;
     char x[MOST * 8];
     tensor t = tensor_of(p->memory, type, SHAPE(s.count));
     bool right = true;
+    int place = share_place(&s, c->rank);
 
     put_numbers(p, t);
     comm_scatter(c, p->dev, STREAM_COMPUTE, t, &s);
     op_get(p->dev, STREAM_COMPUTE, x, t);
     op_sync(p->dev, STREAM_COMPUTE);
-    right = right &&
-            they_are(x, type, share_begin(&s, c->rank), share_begin(&s, c->rank + 1), -1, c->size);
+    right =
+        right && they_are(x, type, share_begin(&s, place), share_begin(&s, place + 1), -1, c->size);
 
     put_numbers(p, t);
     comm_gather(c, p->dev, STREAM_COMPUTE, t, &s);
     op_get(p->dev, STREAM_COMPUTE, x, t);
     op_sync(p->dev, STREAM_COMPUTE);
-    for (int r = 0; r < c->size; r++)
-        right = right && they_are(x, type, share_begin(&s, r), share_begin(&s, r + 1), r, c->size);
+    right = right && gathered(p, x, type, &s);
 
     put_numbers(p, t);
     comm_sum(c, p->dev, STREAM_COMPUTE, t);
@@ -112,6 +122,38 @@ static int all_calls(const endpoint *p)
     bool failed = e;
     error_free(e);
     return failed ? 9 : comm_waited(p->c, p->dev) > 0 || n == 1 ? 0 : 8;
+}
+
+/* In groups of two: each call by itself, and more in one group of NCCL's than are put off at a
+ * time. */
+static int calls_in_groups(const endpoint *p)
+{
+    enum { MANY = 70 };
+    const share one[] = {share_evenly(48, 2, 1),
+                         share_evenly(37, 2, 16),
+                         share_evenly(1, 2, 16),
+                         {.count = 50, .owner = 1}};
+    for (int k = 0; k < 4; k++) {
+        share s = one[k];
+        s.group = 2;
+        if (!calls_are_right(p, k % 2 ? F64 : F32, s)) return 30 + k;
+    }
+    share few = share_evenly(4, 2, 1);
+    char x[MANY * 4 * 4];
+    few.group = 2;
+    for (int i = 0; i < MANY; i++)
+        put_numbers(p, tensor_of(p->memory + i * 16, F32, SHAPE(4)));
+    comm_group(p->c, p->dev, true);
+    for (int i = 0; i < MANY; i++)
+        comm_scatter(p->c, p->dev, STREAM_COMM, tensor_of(p->memory + i * 16, F32, SHAPE(4)), &few);
+    comm_group(p->c, p->dev, false);
+    comm_join(p->c, p->dev, STREAM_COMPUTE);
+    op_get(p->dev, STREAM_COMPUTE, x, tensor_of(p->memory, F32, SHAPE(4 * MANY)));
+    op_sync(p->dev, STREAM_COMPUTE);
+    int64_t own = share_begin(&few, p->c->rank % 2);
+    for (int i = 0; i < MANY; i++)
+        if (!they_are(x + i * 16, F32, own, own + 2, -1, 4)) return 34;
+    return p->c->moved.between > 0 ? 0 : 35;
 }
 
 /* One of them sums where the others gather. */
@@ -176,11 +218,12 @@ static int on_gpu(comm *c, int (*what)(const endpoint *))
     int status = 1;
     error *e = cuda_device(&dev);
     if (e) goto over;
-    e = cuda_join(&dev, c);
+    if (what == calls_in_groups) e = comm_divide(c, 2);
+    if (!e) e = cuda_join(&dev, c);
     if (e && !c->told) status = strstr(error_text(e), "rank 1 is meeting through NCCL") ? 7 : 1;
     if (e && c->told) status = 0;
     c->doing = "adding up";
-    if (!e) e = dev.ops->alloc(&dev, MOST * 8, &memory);
+    if (!e) e = dev.ops->alloc(&dev, MOST * 32, &memory);
     if (!e) status = what(&(endpoint){c, &dev, memory});
     if (status) comm_abandon(c);
     if (memory) dev.ops->release(&dev, memory);
@@ -262,6 +305,12 @@ static void test_several_ranks(void **state)
     assert_int_equal(in_processes(3, all_calls), 0);
 }
 
+static void test_groups(void **state)
+{
+    (void)state;
+    assert_int_equal(in_processes(4, calls_in_groups), 0);
+}
+
 static void test_another_call(void **state)
 {
     (void)state;
@@ -294,9 +343,10 @@ static void test_absent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_rank),       cmocka_unit_test(test_several_ranks),
-        cmocka_unit_test(test_another_call),   cmocka_unit_test(test_no_call),
-        cmocka_unit_test(test_remote_failure), cmocka_unit_test(test_absent),
+        cmocka_unit_test(test_one_rank), cmocka_unit_test(test_several_ranks),
+        cmocka_unit_test(test_groups),   cmocka_unit_test(test_another_call),
+        cmocka_unit_test(test_no_call),  cmocka_unit_test(test_remote_failure),
+        cmocka_unit_test(test_absent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -260,6 +260,50 @@ for k in 1 3; do
     done
 done
 
+# ---- groups: shards within two ranks, copies between ----
+
+# in_groups N GROUP: of each stage, in shared memory and by messages; the bits of N ranks without groups.  Rank 0 is in groups.txt.
+# The step's bytes: what stays within the group as above, and twice the own part between
+# shellcheck disable=SC2086
+in_groups() {
+    local n=$1 group=$2 z way why own planned options="$gpt --steps 4 --batch 2 --optim adamw_r --checkpoint-every 2 --keep 9"
+    run $n flat $options
+    for z in 1 2 3; do
+        why=''
+        for way in sm '^sm'; do
+            OMPI_MCA_osc=$way run $n groups $options --zero $z --shard-group $group --bucket $((z / 2)) || why="$why $(grep -m1 train_ groups.txt)"
+            same_bits flat groups && cmp -s flat/step_00000004/optimizer.safetensors groups/step_00000004/optimizer.safetensors || why="$why $way: other bits"
+            planned_is_used groups || why="$why $way: allocated is not what was planned"
+        done
+        grep -q "^ranks: $n by MPI, --zero $z: .* sharded, in groups of $group ranks" groups.txt || why="$why $(grep '^ranks' groups.txt)"
+        own=$(sed -n 's/^  rank 0 on .*; updates \([0-9]*\) of .*/\1/p' groups.txt)
+        [ "$(sed -n 's/^  rank .*; updates \([0-9]*\) of .*/\1/p' groups.txt | awk '{ s += $1 } END { print s }')" = $((N * n / group)) ] || why="$why who updates what"
+        [ "$(grep -o '"between_bytes":[0-9]*' groups/log.jsonl | tail -1 | cut -d: -f2)" = $((2 * 4 * own)) ] || why="$why bytes between"
+        [ $z = 3 ] || [ "$(moved groups)" = $((2 * 4 * N + 2 * 4 * own + SUMS + NORMS)) ] || why="$why bytes: $(moved groups)"
+        planned=$("$root/build/release/"$options $common --zero $z --shard-group $group --bucket $((z / 2)) --ranks $n --plan --json | grep -o '"peak_bytes":[0-9]*')
+        [ "$planned" = "$(grep -o '"peak_bytes":[0-9]*' groups/log.jsonl | tail -1)" ] || why="$why planned without the ranks: $planned"
+        [ -z "$why" ] && ok "$n ranks in groups of $group, stage $z: the same bits" || not_ok "$n ranks in groups of $group, stage $z:$why"
+    done
+    run $n on $options --zero 2 --shard-group $group --resume flat/step_00000002 && same_bits flat on &&
+        run $n on $options --zero 1 --resume groups/step_00000002 && same_bits flat on &&
+        ok "$n ranks: resumed in groups of $group, and from them" || not_ok "$n ranks, groups of $group, resumed: $(grep -m1 train_ on.txt)"
+}
+in_groups 4 2
+# shellcheck disable=SC2086
+{
+    OMPI_MCA_osc=^sm equal 'gpt, 4 ranks in groups of 2, muon, accumulated, clipped, stage 3' 4 3 1 2 $gpt --steps 4 --checkpoint-every 4 \
+        --optim muon --grad-clip 0.5 --shard-group 2
+    equal 'wrn, 4 ranks in groups of 2, stage 3' 4 3 1 2 $wrn --steps 4 --checkpoint-every 4 --optim adamw_r --shard-group 2
+    for wrong in '3 --zero 2:with 4 ranks' '2 --zero 0:nothing is sharded' '1 --zero 2:shards nothing'; do
+        run 4 groups $gpt --steps 1 --shard-group ${wrong%%:*}
+        [ $? = 1 ] && [ "$(grep -c '^train_gpt: ' groups.txt)" = 1 ] && grep -q "^train_gpt: .*${wrong#*:}" groups.txt && ok "--shard-group ${wrong%%:*}: refused" ||
+            not_ok "--shard-group ${wrong%%:*}: $(grep -m1 train_ groups.txt)"
+    done
+    if [ "${LONG:-0}" = 1 ]; then
+        for way in 8:2 8:4 6:2 6:3; do in_groups ${way%:*} ${way#*:}; done
+    fi
+}
+
 # ---- who is where ----
 
 # told DIR STAGE SHARED: three ranks, each with its line, whose parts of the parameters are all of them (SHARED: together)
@@ -451,6 +495,8 @@ if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/sa
         not_ok "bytes moved, where graphs are launched: $(moved many)"
     gpus_equal 2 0 1 2 --optim adan --grad-clip 0.5 --bucket 1
     gpus_equal 4 3 1 2 --optim lion --gradients overlay
+    gpus_equal 4 2 1 1 --optim adamw_r --bucket 1 --shard-group 2
+    gpus_equal 4 3 1 2 --optim lion --gradients overlay --shard-group 2 --grad-clip 0.5
     TOLERANCE=4e-3 gpus_equal 2 2 1 2 --optim adamw --dtype bf16
     # BatchNorm's sums are gathered by NCCL
     # shellcheck disable=SC2086
@@ -469,6 +515,7 @@ if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/sa
                 gpus_equal $n $z 1 2 --optim adamw --grad-clip 0.5
                 gpus_equal $n $z 1 1 --optim adamw_r --bucket 1
             done
+            [ $z = 0 ] || gpus_equal 4 $z 1 2 --optim muon --grad-clip 0.5 --shard-group 2
         done
     fi
     # gradients travel beside the computation: the same bits however early or late, other bits if

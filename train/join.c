@@ -92,6 +92,7 @@ static error *join(options *o, comm *c, error *(*open)(comm *))
         return user_error("/dev/null cannot be opened: %s", strerror(errno));
     o->comm = c;
     TRY(compare_all(o, c));
+    TRY(comm_divide(c, o->shard_group));
     TRY(agree_on_device(o, c));
     const device_kind *kind = device_kind_at(o->device);
     if (kind->join) { /* the device's engine carries tensors, and has workspace of its own */
@@ -139,6 +140,7 @@ error *ranks_open(options *o, comm *room)
     if (o->plan && o->ranks > 1) {
         *room = comm_planned((int)o->ranks,
                              device_kind_at(device_likely(o->device))->join ? 0 : MPI_STAGING);
+        TRY(comm_divide(room, o->shard_group));
         o->comm = room;
     } else if (mpi_started()) {
         TRY(join(o, room, mpi_open));

@@ -129,14 +129,14 @@ static int64_t units_per_step(const options *o)
 
 /* Traffic between ranks so far. */
 typedef struct {
-    int64_t bytes;
+    comm_traffic moved;
     double seconds;
 } comm_state;
 
 static comm_state comm_so_far(const session *s)
 {
     comm *c = s->o->comm;
-    return c ? (comm_state){c->bytes, comm_waited(c, s->t->r.dev)} : (comm_state){0};
+    return c ? (comm_state){c->moved, comm_waited(c, s->t->r.dev)} : (comm_state){0};
 }
 
 /* What was offloaded, until now. */
@@ -230,7 +230,8 @@ static error *one_step(session *s, int64_t step)
     if (comm_size(o->comm) > 1) {
         comm_state after = comm_so_far(s);
         record.ranks = comm_size(o->comm);
-        record.comm_bytes = after.bytes - before.bytes;
+        record.comm_bytes = after.moved.all - before.moved.all;
+        record.between_bytes = after.moved.between - before.moved.between;
         record.comm_ms = (after.seconds - before.seconds) * 1e3;
     }
     far_moved far_after = far_of(s);

@@ -93,6 +93,9 @@ CONDITION(narrow_states, o->optim.state != STATE_F32)
 CONDITION(narrow_masters, o->type == BF16 && o->master != MASTER_F32)
 CONDITION(sharded, o->zero > 0)
 CONDITION(keeps_parameters, o->zero < 3)
+CONDITION(keeps_all, o->zero == 0)
+CONDITION(shards_in_groups, o->shard_group > 0)
+CONDITION(groups_of_one, o->shard_group == 1)
 CONDITION(fetches_ahead, o->prefetch > 0)
 CONDITION(ranked, comm_size(o->comm) > 1)
 
@@ -244,6 +247,13 @@ static const conflict resolved[] = {
     {{ranked, fetches_ahead, keeps_parameters},
      {"--prefetch {prefetch} with --zero {zero}: each rank has all parameters, and none is "
       "gathered; give --zero 3, or --prefetch 0"}},
+    {{ranked, shards_in_groups, keeps_all},
+     {"--shard-group {shard-group} with --zero 0: each rank has everything, and nothing is "
+      "sharded; "
+      "give --zero 1, 2 or 3, or leave it out"}},
+    {{ranked, groups_of_one},
+     {"--shard-group 1: a rank by itself shards nothing; give --zero 0, or the ranks of a "
+      "machine"}},
     {{evaluates, ranked}, {"--eval-only with several ranks: one process evaluates; start one"}},
     {{averages_weights, offloads_values},
      {"--ema {ema} with --offload params: weights and averages change places in memory; use "

@@ -120,7 +120,7 @@ typedef struct {
     const char *resume;      /* NULL, "auto" or a checkpoint's directory */
     bool no_cuda_graph, plan, json, eval_only;
     /* ranks */
-    int64_t zero, prefetch, ranks, gpus, bucket, watchdog;
+    int64_t zero, shard_group, prefetch, ranks, gpus, bucket, watchdog;
     comm *comm; /* the other ranks; NULL: none */
 } options;
 

@@ -294,14 +294,15 @@ static void feed_step(trainer *t, source *data, int64_t step, int64_t k)
 }
 
 /* Traffic while a graph was captured (since `before`) occurs when it is launched. */
-static void end_graph(trainer *t, int which, int64_t before)
+static void end_graph(trainer *t, int which, comm_traffic before)
 {
     comm *c = t->r.comm;
     op_graph_free(t->r.dev, t->graph[which]); /* of an earlier micro-batch: the same */
     t->graph[which] = op_graph_end(t->r.dev, t->r.stream);
     if (!c) return;
-    t->graph_bytes[which] = c->bytes - before;
-    c->bytes = before;
+    t->graph_traffic[which] = (comm_traffic){.all = c->moved.all - before.all,
+                                             .between = c->moved.between - before.between};
+    c->moved = before;
 }
 
 /* Before a step: zeros, and this rank's stop request. */
@@ -322,7 +323,9 @@ static void launch_graphs(trainer *t, source *data, int64_t step)
         int which = graph_of(t, k);
         feed_step(t, data, step, k);
         op_graph_launch(t->r.dev, t->r.stream, t->graph[which]);
-        if (c) c->bytes += t->graph_bytes[which];
+        if (!c) continue;
+        c->moved.all += t->graph_traffic[which].all;
+        c->moved.between += t->graph_traffic[which].between;
     }
 }
 
@@ -369,7 +372,7 @@ static void train_program(trainer *t, source *data, int64_t step, bool note)
     params_begin_step(&t->r, n);
     for (int k = 0; k < n; k++) {
         arena_iteration(t->arena, k);
-        int64_t moved = t->r.comm ? t->r.comm->bytes : 0;
+        comm_traffic moved = t->r.comm ? t->r.comm->moved : (comm_traffic){0};
         far_moved offloaded = moved_so_far(t);
         params_begin_micro(&t->r, k);
         pass_begin(&t->r, &t->orders[0]);

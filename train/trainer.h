@@ -58,11 +58,11 @@ typedef struct {
     tensor copy;
     char *host_copy;
     float *host_noise;
-    uint32_t host_start[2];           /* of the batch's start */
-    int32_t *host_starts, *host_rows; /* ? of a packed batch */
-    void *host_inputs, *host_targets; /* staging, as large as the batch's tensors */
-    void *graph[GRAPHS];              /* of the step's micro-batches, if the device has graphs */
-    int64_t graph_bytes[GRAPHS];      /* traffic of each between ranks */
+    uint32_t host_start[2];             /* of the batch's start */
+    int32_t *host_starts, *host_rows;   /* ? of a packed batch */
+    void *host_inputs, *host_targets;   /* staging, as large as the batch's tensors */
+    void *graph[GRAPHS];                /* of the step's micro-batches, if the device has graphs */
+    comm_traffic graph_traffic[GRAPHS]; /* traffic of each between ranks */
 } trainer;
 
 typedef struct {

@@ -50,11 +50,13 @@ static void print_all(const trainer *t, const device *dev, const whereabouts *al
     const comm *c = t->o->comm;
     long long trained = (long long)trained_count(&t->params);
     bool each_its_own = dev->kind->join != NULL;
-    printf("ranks: %d by %s, --zero %lld: %s\n", c->size,
+    char groups[48] = "";
+    if (c->group) snprintf(groups, sizeof groups, ", in groups of %d ranks", c->group);
+    printf("ranks: %d by %s, --zero %lld: %s%s\n", c->size,
            each_its_own       ? "NCCL"
            : c->shares_memory ? "MPI in shared memory"
                               : "MPI",
-           (long long)t->o->zero, sharded[t->o->zero]);
+           (long long)t->o->zero, sharded[t->o->zero], groups);
     for (int r = 0, end; r < c->size; r = end) {
         for (end = r + 1; end < c->size && c->size > MOST_LINES && alike(&all[r], &all[end]);)
             end++;

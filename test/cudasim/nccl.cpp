@@ -247,8 +247,9 @@ const char *ncclGetErrorString(ncclResult_t r)
 
 ncclResult_t ncclGetUniqueId(ncclUniqueId *id)
 {
+    static int made; /* a process may begin several communicators */
     memset(id, 0, sizeof *id);
-    snprintf(id->internal, sizeof id->internal, "/regrad_nccl.%d", (int)getpid());
+    snprintf(id->internal, sizeof id->internal, "/regrad_nccl.%d.%d", (int)getpid(), made++);
     int fd = shm_open(id->internal, O_CREAT | O_EXCL | O_RDWR, 0600);
     if (fd < 0 || ftruncate(fd, sizeof(shared))) return ncclSystemError;
     close(fd);
