@@ -40,6 +40,7 @@ static void put_numbers(const endpoint *p, tensor x)
            x.type == F64   ? (void *)wide
            : x.type == F32 ? (void *)single
                            : half);
+    op_sync(p->dev, STREAM_COMPUTE); /* it may read them as late as that */
 }
 
 static double got(const char *from, dtype type, int64_t i)
@@ -143,6 +144,7 @@ static int calls_in_groups(const endpoint *p)
     few.group = 2;
     for (int i = 0; i < MANY; i++)
         put_numbers(p, tensor_of(p->memory + i * 16, F32, SHAPE(4)));
+    op_fork(p->dev, STREAM_COMPUTE, STREAM_COMM);
     comm_group(p->c, p->dev, true);
     for (int i = 0; i < MANY; i++)
         comm_scatter(p->c, p->dev, STREAM_COMM, tensor_of(p->memory + i * 16, F32, SHAPE(4)), &few);
