@@ -526,6 +526,9 @@ if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/sa
         on_gpus 2 late $two --optim adamw_r
         local_gpus again $two --optim adamw --gradients own && same_bits late again
         [ $? = 0 ] && ok '--gpus 2, own gradients: the same bits as by mpirun, released' || not_ok "--gpus 2: $(tail -1 again.txt)"
+        on_gpus 4 grouped $two --optim adamw_r --shard-group 2
+        local_gpus again $two --optim adamw_r --shard-group 2 --gpus 4 && same_bits grouped again && grep -q 'in groups of 2 ranks$' again.txt
+        [ $? = 0 ] && ok '--gpus 4 in groups of 2: the same bits as by mpirun' || not_ok "--gpus 4 in groups: $(tail -1 again.txt)"
         CUDASIM_EAGER_STREAM=1 by_environment again $two --no-cuda-graph --optim adamw --gradients overlay && same_bits late again
         [ $? = 0 ] && ok 'RANK, WORLD_SIZE, ...: overlay, gradients sent as early as can be: the same bits' ||
             not_ok "RANK, WORLD_SIZE, ...: $(tail -1 again.txt again.1.txt)"
