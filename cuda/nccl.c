@@ -11,10 +11,11 @@
  * other uses one reduction or broadcast per rank, in one group.  The order of its sums is NCCL's:
  * the same from run to run with the same ranks, but not for every stage.
  *
- * Ranks in groups (ranks/comm.h) have two communicators more: of the group, and of those that have the
- * same place in every group.  A scatter is one in the group, and then the own range's all-reduce
- * across.  The second needs the first's result, which calls of one group of NCCL's do not wait for: so
- * between comm_group's begin and end it is put off until the first ones have been issued.
+ * Ranks in groups (ranks/comm.h) have two communicators more: of the group, and of those that have
+ * the same place in every group.  A scatter is one in the group, and then the own range's
+ * all-reduce across.  The second needs the first's result, which calls of one group of NCCL's do
+ * not wait for: so between comm_group's begin and end it is put off until the first ones have been
+ * issued.
  *
  * Nothing waits forever: before the host blocks, `guard` checks the time and NCCL's state, and
  * answers other ranks that ask where this one is.  After a timeout, NCCL's kernels are aborted, so

@@ -446,8 +446,8 @@ static void update_complete(void *context, const int *ids, int n, fold_part part
             update_one(o, ids[i], part);
 }
 
-/* hyper's gradient norm and clip; summed over ranks if each has a part.  Groups of ranks that have the
- * same parts count once. */
+/* hyper's gradient norm and clip; summed over ranks if each has a part.  Groups of ranks that have
+ * the same parts count once. */
 static void clip(optimizer *o, tensor slots, bool parts)
 {
     runtime *r = o->r;

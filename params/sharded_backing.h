@@ -14,9 +14,9 @@
  * be empty).  For an optimizer that sees whole matrices a rank owns whole tensors: in order of
  * size, each goes to the rank that has the least.
  *
- * With comm.group (hybrid or hierarchical sharding) the ranks of a group, say of a machine, shard among
- * themselves, and each group has everything: values are gathered within the group, and between groups
- * go the sums of the own ranges' gradients alone.
+ * With comm.group (hybrid or hierarchical sharding) the ranks of a group, say of a machine, shard
+ * among themselves, and each group has everything: values are gathered within the group, and
+ * between groups go the sums of the own ranges' gradients alone.
  *
  * Under release a gradient's space is freed as soon as its own range is updated, so stage 1 has no
  * more gradients than stage 2.  A gather at stage 3 holds one tensor, and only between the hooks:
@@ -31,9 +31,9 @@
 
 typedef struct zero zero;
 
-/* Shards the table over the ranks of r->comm, or of each of its groups; full: by whole tensors.  After the model has declared
- * its parameters, before params_place.  bucket: bytes of gradients that are sent together,
- * overlapping the computation; 0: each one on its own, synchronously. */
+/* Shards the table over the ranks of r->comm, or of each of its groups; full: by whole tensors.
+ * After the model has declared its parameters, before params_place.  bucket: bytes of gradients
+ * that are sent together, overlapping the computation; 0: each one on its own, synchronously. */
 error *zero_open(runtime *r, int stage, bool full, int64_t bucket, zero **out) NODISCARD;
 void zero_close(zero *z); /* NULL is ignored */
 

@@ -9,8 +9,8 @@
  * narrower type is rounded once.  One of them may be out itself.  f32, f64, bf16 */
 error *add_up(int threads, tensor out, const void *const *from, int ranks) NODISCARD;
 
-/* A part of a sum: what was added up before, and where the sum goes, unrounded, instead of to `out`,
- * whose numbers it is then a sum for. */
+/* A part of a sum: what was added up before; and where the sum is written, unrounded, instead of to
+ * `out`, which is then read for its type and length alone. */
 typedef struct {
     const double *before; /* ? */
     double *after;        /* ? may be `before` */

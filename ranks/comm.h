@@ -18,9 +18,10 @@
  *     scatter  A  .  .    .  B  .    .  .  C      A = a0 + a1 + a2; the dots are undefined
  *     gather   A  B  C    A  B  C    A  B  C
  *
- * A share may be divided over a group of consecutive ranks only, say those of a machine, and all groups
- * are alike: rank r of groups of n owns what rank r % n does.  A scatter adds up all ranks all the
- * same; a gather copies within the group.  So between groups go sums of 1/n each, and nothing else:
+ * A share may be divided over a group of consecutive ranks only, say those of a machine, and all
+ * groups are alike: rank r of groups of n owns what rank r % n does.  A scatter adds up all ranks
+ * all the same; a gather copies within the group.  So between groups go sums of 1/n each, and
+ * nothing else:
  *
  *              rank 0   rank 1  |  rank 2   rank 3        groups of two
  *     before   a0 b0    a1 b1   |  a2 b2    a3 b3

@@ -6,10 +6,10 @@
  *     my x   | to rank 0 | to rank 1 | mine      |       each rank sends its slab of every part ...
  *     staged | of rank 0 | of rank 1 | of rank 2 |       ... gets all slabs of its own, and adds
  *
- * In groups (ranks/comm.h) a group scatters among its own.  What the groups before it have added up,
- * in double, comes from the rank that owns the same there; the last group rounds, and each hands the
- * sums back to the one before.  So they are added in the order of the ranks, as without groups, and
- * each link between two groups carries 8 bytes up and a number's own down:
+ * In groups (ranks/comm.h) a group scatters among its own.  What the groups before it have added
+ * up, in double, comes from the rank that owns the same there; the last group rounds, and each
+ * hands the sums back to the one before.  So they are added in the order of the ranks, as without
+ * groups, and each link between two groups carries 8 bytes up and a number's own down:
  *
  *     group 0             group 1             group 2
  *     r0 + r1  ---8--->   + r2 + r3  ---8--->   + r4 + r5

@@ -13,8 +13,8 @@
  *     half 0   | for 1 | for 2 | for 3 |    | for 0 | for 2 | for 3 |
  *     half 1   | for 1 | for 2 | for 3 |    | for 0 | for 2 | for 3 |
  *
- * In groups (ranks/comm.h) a slab is for all ranks that own that range, one in each group, and a rank
- * gathers from its own group alone.
+ * In groups (ranks/comm.h) a slab is for all ranks that own that range, one in each group, and a
+ * rank gathers from its own group alone.
  *
  * A segment fits into the processor's caches, so that a number of another rank's costs a copy there
  * and not, as between programs that send, two through main memory.  Sums are ranks/add_up.h's: the

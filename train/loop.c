@@ -139,6 +139,17 @@ static comm_state comm_so_far(const session *s)
     return c ? (comm_state){c->moved, comm_waited(c, s->t->r.dev)} : (comm_state){0};
 }
 
+/* What has been moved, and waited for, since `before`. */
+static void add_traffic(const session *s, comm_state before, step_record *record)
+{
+    if (comm_size(s->o->comm) == 1) return;
+    comm_state after = comm_so_far(s);
+    record->ranks = comm_size(s->o->comm);
+    record->comm_bytes = after.moved.all - before.moved.all;
+    record->between_bytes = after.moved.between - before.moved.between;
+    record->comm_ms = (after.seconds - before.seconds) * 1e3;
+}
+
 /* What was offloaded, until now. */
 static far_moved far_of(const session *s)
 {
@@ -227,13 +238,7 @@ static error *one_step(session *s, int64_t step)
     add_mfu(s, &record);
     record.accuracy = result.accuracy;
     record.data_ms = result.data_seconds * 1e3;
-    if (comm_size(o->comm) > 1) {
-        comm_state after = comm_so_far(s);
-        record.ranks = comm_size(o->comm);
-        record.comm_bytes = after.moved.all - before.moved.all;
-        record.between_bytes = after.moved.between - before.moved.between;
-        record.comm_ms = (after.seconds - before.seconds) * 1e3;
-    }
+    add_traffic(s, before, &record);
     far_moved far_after = far_of(s);
     record.offload_bytes =
         far_after.read - far_before.read + far_after.written - far_before.written;
