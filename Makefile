@@ -164,6 +164,14 @@ left_out = $(if $(filter yes,$(1)),,@echo "  left out: $(2) (to have it: make de
 # what people run carries no debug information (it is four fifths of a program); STRIP= keeps it
 STRIP   ?= $(if $(SAN),,-Wl,--strip-debug)
 $(PROGRAMS:%=$(BUILD)/%) $(BUILD)/test_% $(BUILD)/cuda_%: LIBS += $(STRIP)
+
+# programs have libgomp in them, where there is libgomp.a (tools/openmp_spin.c says why)
+GOMP    := $(if $(SAN),,$(filter /%,$(shell $(CC) -print-file-name=libgomp.a)))
+OPENMP  := $(or $(GOMP),-fopenmp)
+RUNS    := $(PROGRAMS:%=$(BUILD)/%) $(BUILD)/bench $(BUILD)/bench_vit $(BUILD)/bench_products
+$(RUNS): $(BUILD)/tools/openmp_spin.o
+$(RUNS): private FLAGS := $(filter-out -fopenmp,$(FLAGS))
+$(RUNS): LIBS += $(OPENMP)
 all: $(PROGRAMS:%=$(BUILD)/%)
 	@$(if $(SAN),,for p in $(PROGRAMS); do ln -sf $(BUILD)/$$p $$p; done)
 	$(call left_out,$(PCRE2),tokenizer.json and .tiktoken vocabularies,libpcre2-dev)

@@ -2,7 +2,8 @@
  *
  * They are created once.  A thread that waits, for work or for others, spins for some microseconds,
  * which is the usual wait in a step, and then sleeps: it takes no core from another program, nor
- * (if there is more to do than cores) from the very thread that it waits for.
+ * from the very thread that it waits for.  Where spinning did not pay, on a busy machine, it is
+ * given up (cpu/pool.c).
  *
  *     pool_run:   caller ----f(0)----+         all threads call f; the caller is one of them
  *                 thread ----f(1)----+-->

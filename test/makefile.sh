@@ -57,6 +57,16 @@ report 'debian/control has what the build needs' $? "$lost"
 [ "$(sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)" = "$(cat VERSION)" ] && grep -q "^## $(cat VERSION | sed 's/\./\\./g')\b" CHANGELOG.md
 report 'one version' $?
 
+# programs that have libgomp in them set its spinning (tools/openmp_spin.c), unless the user did
+spinning() { env -u GOMP_SPINCOUNT -u OMP_WAIT_POLICY "$@" OMP_DISPLAY_ENV=verbose build/release/train_gpt --version 2>&1 |
+    sed -n "s/.*GOMP_SPINCOUNT = '\(.*\)'/\1/p"; }
+if [ -x build/release/train_gpt ] && ! ldd build/release/train_gpt | grep -q libgomp; then
+    [ "$(spinning A=1) $(spinning GOMP_SPINCOUNT=77) $(spinning OMP_WAIT_POLICY=passive)" = '1000 77 0' ]
+    report 'OpenMP spins briefly, or as the user says' $? "$(spinning A=1) $(spinning GOMP_SPINCOUNT=77) $(spinning OMP_WAIT_POLICY=passive)"
+else
+    echo 'skip OpenMP spins briefly: programs are linked with libgomp.so'
+fi
+
 # ---- for which GPUs ----
 
 if command -v nvcc >/dev/null; then
