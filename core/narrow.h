@@ -23,6 +23,10 @@
  *      backward   dout -> turned (N,R) --+--> dw = dout^T x
  *                   +---> codes (R,N) ------> dx = dout w
  *
+ * What rounds reads its operand twice, for the amax and then to round; so it does on the way what
+ * would be passes of their own: the activation function that makes x, that function's slope in
+ * dout, and the bias's gradient, the column sums of dout.
+ *
  * Weights are rounded by the product that reads them.
  *
  * An operand with an infinity or a NaN makes all of the product NaN: no scale would be right, and
@@ -52,7 +56,7 @@ enum { NARROW_UNIT = 16, NARROW_HEAD = 8192 };
 
 /* What operation `narrow` has beside the codes: floats of a scale, of which the first is what the
  * codes must be multiplied by, and numbers of its scratch. */
-enum { NARROW_SCALE = 4, NARROW_GROUPS = 512 };
+enum { NARROW_SCALE = 4, NARROW_GROUPS = 512, NARROW_TILE = 64 };
 
 /* The side that is summed over, with the padding of a transposed operand. */
 static inline int64_t narrow_side(int64_t rows)
@@ -76,6 +80,12 @@ static inline size_t narrow_room(int size, int64_t rows, int64_t out, int64_t in
     int64_t r = narrow_side(rows);
     int64_t x = r * in, w = out * in, y = r * out, least = x < w ? (x < y ? x : y) : w < y ? w : y;
     return NARROW_HEAD + (size_t)size * (size_t)(x + w + y - least);
+}
+
+/* Tiles of rows, each with column sums of its own. */
+static inline int64_t narrow_tiles(int64_t rows)
+{
+    return (rows + NARROW_TILE - 1) / NARROW_TILE;
 }
 
 /* One side of a product in 8 bits, for devices.  In codes, the numbers that are summed over lie

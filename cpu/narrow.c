@@ -12,8 +12,12 @@ typedef struct {
     fp8_format format;
     float scale;
     uint32_t *amax;
-    uint8_t *codes, *turned; /* ? (rows,cols), (cols,side): of operation narrow */
+    /* of operation narrow */
+    uint8_t *codes, *turned; /* ? (rows,cols), (cols,side) */
     int64_t side;
+    tensor pre; /* ? (rows,cols) */
+    activation act;
+    grad sums;
 } narrowing;
 
 static const uint16_t *row_of(const narrowing *w, int64_t r)
@@ -22,19 +26,42 @@ static const uint16_t *row_of(const narrowing *w, int64_t r)
     return (const uint16_t *)w->from->data + r * ld;
 }
 
+/* Numbers c .. c + n of row r, n <= CHUNK: of x, of act(x), or of x act'(pre), which are made in
+ * room. */
+enum { CHUNK = 512 };
+static const uint16_t *values_at(const narrowing *w, int64_t r, int64_t c, int64_t n,
+                                 uint16_t room[CHUNK])
+{
+    float v[CHUNK], pre[CHUNK];
+    const uint16_t *x = row_of(w, r) + c;
+    if (w->act == ACT_NONE) return x;
+    load_row(BF16, x, n, v);
+    if (present(w->pre)) {
+        load_row(BF16, element_at(w->pre, r, c), n, pre);
+        activate_grad(w->act, n, pre, v);
+    } else {
+        activate(w->act, n, v, v);
+    }
+    store_row(BF16, room, n, v);
+    return room;
+}
+
 /* Also correct for infinities and NaN: they have the largest bits. */
 static void amax_range(const void *context, int64_t first, int64_t end)
 {
     const narrowing *w = context;
+    uint16_t room[CHUNK];
     uint32_t most = 0;
-    for (int64_t r = first; r < end; r++) {
-        const uint16_t *x = row_of(w, r);
+    for (int64_t r = first; r < end; r++)
+        for (int64_t c0 = 0; c0 < w->cols; c0 += CHUNK) {
+            int64_t n = min64(CHUNK, w->cols - c0);
+            const uint16_t *x = values_at(w, r, c0, n, room);
 #pragma omp simd reduction(max : most)
-        for (int64_t c = 0; c < w->cols; c++) {
-            uint32_t size = x[c] & 0x7fff;
-            most = size > most ? size : most;
+            for (int64_t c = 0; c < n; c++) {
+                uint32_t size = x[c] & 0x7fff;
+                most = size > most ? size : most;
+            }
         }
-    }
     uint32_t seen = __atomic_load_n(w->amax, __ATOMIC_RELAXED);
     while (most > seen && !__atomic_compare_exchange_n(w->amax, &seen, most, true, __ATOMIC_RELAXED,
                                                        __ATOMIC_RELAXED))
@@ -69,9 +96,21 @@ static float find_scale(device *dev, narrowing *w)
 
 /* ---- codes ---- */
 
-static uint8_t code_at(const narrowing *w, int64_t r, int64_t c)
+/* n numbers of NARROW_UNIT rows from r0 on, from column c0 on */
+static void code_tile(const narrowing *w, int64_t r0, int64_t c0, int64_t n)
 {
-    return r < w->rows ? fp8_of_float(w->format, float_of_bf16(row_of(w, r)[c]) * w->scale) : 0;
+    uint8_t tile[NARROW_UNIT][CHUNK] = {0};
+    uint16_t room[CHUNK];
+    for (int64_t r = 0; r < min64(NARROW_UNIT, w->rows - r0); r++) {
+        const uint16_t *x = values_at(w, r0 + r, c0, n, room);
+#pragma omp simd
+        for (int64_t c = 0; c < n; c++)
+            tile[r][c] = fp8_of_float(w->format, float_of_bf16(x[c]) * w->scale);
+        if (w->codes) memcpy(w->codes + (r0 + r) * w->cols + c0, tile[r], (size_t)n);
+    }
+    for (int64_t c = 0; w->turned && c < n; c++)
+        for (int64_t r = 0; r < NARROW_UNIT; r++)
+            w->turned[(c0 + c) * w->side + r0 + r] = tile[r][c];
 }
 
 /* NARROW_UNIT rows at a time: as many bytes side by side in the transpose */
@@ -79,12 +118,34 @@ static void code_range(const void *context, int64_t first, int64_t end)
 {
     const narrowing *w = context;
     for (int64_t r0 = first * NARROW_UNIT; r0 < end * NARROW_UNIT; r0 += NARROW_UNIT)
-        for (int64_t c = 0; c < w->cols; c++)
-            for (int64_t r = r0; r < r0 + NARROW_UNIT; r++) {
-                uint8_t code = code_at(w, r, c);
-                if (w->codes && r < w->rows) w->codes[r * w->cols + c] = code;
-                if (w->turned) w->turned[c * w->side + r] = code;
+        for (int64_t c0 = 0; c0 < w->cols; c0 += CHUNK)
+            code_tile(w, r0, c0, min64(CHUNK, w->cols - c0));
+}
+
+enum { STRIP = 64, AT_ONCE = 8 };
+
+/* Column sums in strips: some rows in float, then their sums, as linear_dw does it. */
+static void sums_range(const void *context, int64_t first, int64_t end)
+{
+    const narrowing *w = context;
+    uint16_t room[CHUNK];
+    for (int64_t c0 = first * STRIP; c0 < min64(end * STRIP, w->cols); c0 += STRIP) {
+        int64_t n = min64(STRIP, w->cols - c0);
+        float sum[STRIP] = {0};
+        for (int64_t r0 = 0; r0 < w->rows; r0 += AT_ONCE) {
+            float some[STRIP] = {0};
+            for (int64_t r = r0; r < min64(r0 + AT_ONCE, w->rows); r++) {
+                const uint16_t *x = values_at(w, r, c0, n, room);
+                for (int64_t c = 0; c < n; c++)
+                    some[c] += float_of_bf16(x[c]);
             }
+            for (int64_t c = 0; c < n; c++)
+                sum[c] += some[c];
+        }
+        uint16_t *to = (uint16_t *)w->sums.t.data + c0;
+        for (int64_t c = 0; c < n; c++)
+            to[c] = bf16_of_float(w->sums.accumulate ? float_of_bf16(to[c]) + sum[c] : sum[c]);
+    }
 }
 
 void cpu_narrow(device *dev, int stream, const narrow_op *o)
@@ -95,12 +156,18 @@ void cpu_narrow(device *dev, int stream, const narrow_op *o)
                    .rows = tensor_rows(o->x),
                    .cols = tensor_cols(o->x),
                    .format = o->format,
+                   .pre = o->pre,
+                   .act = o->act,
+                   .sums = o->sums,
                    .codes = o->codes.data,
                    .turned = o->turned.data,
                    .side = narrow_side(tensor_rows(o->x))};
     *(float *)o->scale.data = find_scale(dev, &w);
     pool_for(cpu_threads(dev), w.side / NARROW_UNIT, rows_at_once(NARROW_UNIT * w.cols), code_range,
              &w);
+    if (present(o->sums.t))
+        pool_for(cpu_threads(dev), (w.cols + STRIP - 1) / STRIP, rows_at_once(STRIP * w.rows),
+                 sums_range, &w);
 }
 
 /* ---- operands of products ---- */

@@ -6,21 +6,6 @@
 
 static constexpr int MOST_THREADS = 256;
 
-/* Runs what follows with ACT as a constant. */
-#define BY_ACTIVATION(act, ...)                                                                    \
-    do {                                                                                           \
-        if ((act) == ACT_SILU) {                                                                   \
-            constexpr activation ACT = ACT_SILU;                                                   \
-            __VA_ARGS__;                                                                           \
-        } else if ((act) == ACT_GELU_ERF) {                                                        \
-            constexpr activation ACT = ACT_GELU_ERF;                                               \
-            __VA_ARGS__;                                                                           \
-        } else {                                                                                   \
-            constexpr activation ACT = ACT_GELU_TANH;                                              \
-            __VA_ARGS__;                                                                           \
-        }                                                                                          \
-    } while (0)
-
 /* A block has a row. */
 template <class T, activation ACT> __global__ void activate_kernel(apply_call a, bool aligned)
 {

@@ -75,4 +75,19 @@ template <class T> static __device__ __forceinline__ float act_grad_of(activatio
     return s.up + x * 2.0f * slope * (s.up * s.down);
 }
 
+/* Runs what follows with ACT as a constant. */
+#define BY_ACTIVATION(act, ...)                                                                    \
+    do {                                                                                           \
+        if ((act) == ACT_SILU) {                                                                   \
+            constexpr activation ACT = ACT_SILU;                                                   \
+            __VA_ARGS__;                                                                           \
+        } else if ((act) == ACT_GELU_ERF) {                                                        \
+            constexpr activation ACT = ACT_GELU_ERF;                                               \
+            __VA_ARGS__;                                                                           \
+        } else {                                                                                   \
+            constexpr activation ACT = ACT_GELU_TANH;                                              \
+            __VA_ARGS__;                                                                           \
+        }                                                                                          \
+    } while (0)
+
 #endif

@@ -14,10 +14,18 @@
  *
  * rows' is rows rounded up to a multiple of 16, with zeros there.
  *
- * bytes: 2 for each number by amax, 2 and 1 for each form by round */
+ *     3  sums     of operation narrow, if wanted: a tile's column sums are made by round; a thread
+ *                 adds those of its column, in order
+ *
+ * Both make what they round of x, if that is not x itself: the value of an activation function, or
+ * its slope times x.  So each has its kernels.
+ *
+ * bytes: 2 for each number that is read, by amax and by round; 1 for each form by round */
+#include "cuda/activation.h"
 #include "cuda/gpu.h"
 
-static constexpr int SIDE = 64, THREADS = 256, AT_ONCE = 8 /* numbers of a thread */, LINE = 16;
+static constexpr int SIDE = NARROW_TILE, THREADS = 256, AT_ONCE = 8 /* numbers of a thread */,
+                     LINE = 16;
 static constexpr int MOST_BLOCKS = NARROW_GROUPS; /* for each operand, that look for the largest */
 
 static_assert(NARROW_HEAD >= 2 * (MOST_BLOCKS + 64) * sizeof(uint32_t),
@@ -29,6 +37,9 @@ struct narrow_operand {
     const void *x;           /* bf16 (rows,cols), ld */
     uint8_t *plain, *turned; /* (rows,cols), (cols,side); one may be NULL */
     int64_t rows, cols, ld, side;
+    const void *pre; /* ? bf16 (rows,cols), ld_pre */
+    int64_t ld_pre;
+    float *parts;      /* ? (tiles of rows,cols): their column sums */
     uint32_t *largest; /* (MOST_BLOCKS) */
     float *back;       /* what the codes must be multiplied by; NaN if x is not finite */
     fp8_format format;
@@ -44,17 +55,34 @@ struct eight {
     uint8_t x[AT_ONCE];
 };
 
-static __global__ void amax_kernel(narrowing two)
+/* A group of numbers as they are rounded; 0 from `left` on. */
+template <activation ACT, bool SLOPE>
+static __device__ __forceinline__ unpacked<bf16> values(const narrow_operand &o, int64_t r,
+                                                        int64_t c, int64_t left)
+{
+    unpacked<bf16> v = load((const bf16 *)o.x + r * o.ld + c, left, o.aligned);
+    if (ACT == ACT_NONE) return v;
+    unpacked<bf16> pre = {};
+    if (SLOPE) pre = load((const bf16 *)o.pre + r * o.ld_pre + c, left, o.aligned);
+#pragma unroll
+    for (int k = 0; k < AT_ONCE; k++) {
+        bf16 b;
+        narrowed(&b, SLOPE ? v.x[k] * act_grad_of<bf16>(ACT, pre.x[k]) : act_of<bf16>(ACT, v.x[k]));
+        v.x[k] = widened(b);
+    }
+    return v;
+}
+
+template <activation ACT, bool SLOPE> static __global__ void amax_kernel(narrowing two)
 {
     SHARED(uint32_t, of_warp, [THREADS / WARP]);
     const narrow_operand o = two.of[blockIdx.y];
-    const bf16 *x = (const bf16 *)o.x;
     int64_t groups = (o.cols + AT_ONCE - 1) / AT_ONCE;
     uint32_t most = 0;
     for (int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x; i < o.rows * groups;
          i += (int64_t)gridDim.x * THREADS) {
         int64_t r = i / groups, c = i % groups * AT_ONCE;
-        unpacked<bf16> v = load(x + r * o.ld + c, o.cols - c, o.aligned);
+        unpacked<bf16> v = values<ACT, SLOPE>(o, r, c, o.cols - c);
 #pragma unroll
         for (int k = 0; k < AT_ONCE; k++) {
             uint32_t size = float_bits(v.x[k]) & 0x7fffffffu;
@@ -113,43 +141,77 @@ static __device__ __forceinline__ int spot(int row, int col)
     return row * SIDE + ((col / LINE ^ row / AT_ONCE % (SIDE / LINE)) * LINE | col % LINE);
 }
 
-static __global__ void round_kernel(narrowing two)
+/* The column sums of a tile, of which a thread has those of its rows: v, of columns c .. */
+static __device__ __forceinline__ void put_sums(const narrow_operand &o, int64_t row0, int64_t col0,
+                                                unpacked<bf16> v)
+{
+    SHARED(float, of_warp, [THREADS / WARP][SIDE]);
+    constexpr int GROUPS = SIDE / AT_ONCE; /* of columns, side by side in a warp */
+#pragma unroll
+    for (int k = 0; k < AT_ONCE; k++)
+        for (int d = GROUPS; d < WARP; d *= 2)
+            v.x[k] += __shfl_xor_sync(ALL_LANES, v.x[k], d);
+    int lane = threadIdx.x % WARP;
+#pragma unroll
+    for (int k = 0; k < AT_ONCE; k++)
+        if (lane < GROUPS) of_warp[threadIdx.x / WARP][lane * AT_ONCE + k] = v.x[k];
+    __syncthreads();
+    int c = threadIdx.x;
+    if (c >= SIDE || col0 + c >= o.cols) return;
+    float sum = 0;
+    for (int w = 0; w < THREADS / WARP; w++)
+        sum += of_warp[w][c];
+    o.parts[row0 / SIDE * o.cols + col0 + c] = sum;
+}
+
+template <activation ACT, bool SLOPE> static __global__ void round_kernel(narrowing two)
 {
     SHARED(packed<float>, lines, [SIDE * SIDE / LINE]);
     uint8_t *tile = (uint8_t *)lines;
     const narrow_operand o = two.of[blockIdx.y];
-    int64_t across = (o.cols + SIDE - 1) / SIDE, tiles = (o.rows + SIDE - 1) / SIDE * across;
+    int64_t across = (o.cols + SIDE - 1) / SIDE;
     uint32_t amax = largest_of(o, two.blocks);
     int k = amax < 0x7f80 ? narrow_exponent(o.format, amax) : 0;
     float scale = power_of_2(k);
     if (!blockIdx.x && !threadIdx.x) *o.back = amax < 0x7f80 ? power_of_2(-k) : NAN;
-    for (int64_t t = blockIdx.x; t < tiles; t += gridDim.x) {
-        int64_t row0 = t / across * SIDE, col0 = t % across * SIDE;
-        if (o.turned) __syncthreads(); /* the last tile is stored */
+    int64_t row0 = blockIdx.x / across * SIDE, col0 = blockIdx.x % across * SIDE;
+    if (row0 >= o.rows) return; /* the other operand has more tiles */
+    unpacked<bf16> sum = {};
 #pragma unroll
-        for (int part = 0; part < SIDE * SIDE / AT_ONCE / THREADS; part++) {
-            int i = part * THREADS + (int)threadIdx.x, r = i / (SIDE / AT_ONCE),
-                c = i % (SIDE / AT_ONCE) * AT_ONCE;
-            int64_t left = row0 + r < o.rows ? o.cols - col0 - c : 0;
-            const bf16 *from = (const bf16 *)o.x + (row0 + r) * o.ld + col0 + c;
-            unpacked<bf16> v = load(from, left, o.aligned);
-            eight codes;
+    for (int part = 0; part < SIDE * SIDE / AT_ONCE / THREADS; part++) {
+        int i = part * THREADS + (int)threadIdx.x, r = i / (SIDE / AT_ONCE),
+            c = i % (SIDE / AT_ONCE) * AT_ONCE;
+        int64_t left = row0 + r < o.rows ? o.cols - col0 - c : 0;
+        unpacked<bf16> v = values<ACT, SLOPE>(o, row0 + r, col0 + c, left);
+        eight codes;
 #pragma unroll
+        for (int n = 0; n < AT_ONCE; n++)
+            codes.x[n] = code_of(o.format, v.x[n] * scale), sum.x[n] += v.x[n];
+        if (o.turned)
             for (int n = 0; n < AT_ONCE; n++)
-                codes.x[n] = code_of(o.format, v.x[n] * scale);
-            if (o.turned)
-                for (int n = 0; n < AT_ONCE; n++)
-                    tile[spot(c + n, r)] = codes.x[n];
-            if (o.plain && left > 0) /* cols is a multiple of NARROW_UNIT */
-                memcpy(o.plain + (row0 + r) * o.cols + col0 + c, &codes, AT_ONCE);
-        }
-        if (!o.turned) continue;
-        __syncthreads();
-        int r = threadIdx.x / (SIDE / LINE), c = threadIdx.x % (SIDE / LINE) * LINE;
-        if (col0 + r < o.cols && row0 + c < o.side)
-            *(packed<float> *)(o.turned + (col0 + r) * o.side + row0 + c) =
-                lines[spot(r, c) / LINE];
+                tile[spot(c + n, r)] = codes.x[n];
+        if (o.plain && left > 0) /* cols is a multiple of NARROW_UNIT */
+            memcpy(o.plain + (row0 + r) * o.cols + col0 + c, &codes, AT_ONCE);
     }
+    if (o.parts) put_sums(o, row0, col0, sum);
+    if (!o.turned) return;
+    __syncthreads();
+    int r = threadIdx.x / (SIDE / LINE), c = threadIdx.x % (SIDE / LINE) * LINE;
+    if (col0 + r < o.cols && row0 + c < o.side)
+        *(packed<float> *)(o.turned + (col0 + r) * o.side + row0 + c) = lines[spot(r, c) / LINE];
+}
+
+/* db (cols) (+)= the sums of n tiles */
+static __global__ void sums_kernel(const float *parts, int64_t n, int64_t cols, bf16 *db,
+                                   bool accumulate)
+{
+    int64_t c = (int64_t)blockIdx.x * THREADS + threadIdx.x;
+    if (c >= cols) return;
+    float sum = accumulate ? widened(db[c]) : 0.0f, all = 0;
+#pragma unroll 8
+    for (int64_t t = 0; t < n; t++)
+        all += parts[t * cols + c];
+    narrowed(&db[c], sum + all);
 }
 
 /* x (rows,cols), rounded; `largest` is scratch of NARROW_GROUPS. */
@@ -163,6 +225,9 @@ static narrow_operand operand_for(const void *x, int64_t rows, int64_t cols, int
             .cols = cols,
             .ld = ld,
             .side = narrow_side(rows),
+            .pre = NULL,
+            .ld_pre = 0,
+            .parts = NULL,
             .largest = largest,
             .back = back,
             .format = format,
@@ -170,6 +235,7 @@ static narrow_operand operand_for(const void *x, int64_t rows, int64_t cols, int
 }
 
 /* The first n of two operands. */
+template <activation ACT, bool SLOPE>
 static void round_all(device *dev, int stream, narrowing *two, int n)
 {
     int64_t work = 1, tiles = 1;
@@ -182,8 +248,10 @@ static void round_all(device *dev, int stream, narrowing *two, int n)
     }
     two->blocks = groups(work, THREADS) < MOST_BLOCKS ? (int)groups(work, THREADS) : MOST_BLOCKS;
     if (!n) return;
-    RUN(dev, stream, amax_kernel, dim3((unsigned)two->blocks, (unsigned)n), THREADS, 0, *two);
-    RUN(dev, stream, round_kernel, dim3((unsigned)tiles, (unsigned)n), THREADS, 0, *two);
+    RUN(dev, stream, (amax_kernel<ACT, SLOPE>), dim3((unsigned)two->blocks, (unsigned)n), THREADS,
+        0, *two);
+    RUN(dev, stream, (round_kernel<ACT, SLOPE>), dim3((unsigned)tiles, (unsigned)n), THREADS, 0,
+        *two);
 }
 
 extern "C" void cuda_narrow(device *dev, int stream, const narrow_op *o)
@@ -194,7 +262,20 @@ extern "C" void cuda_narrow(device *dev, int stream, const narrow_op *o)
                     (uint32_t *)o->scratch.data, (float *)o->scale.data);
     if (present(o->codes)) one.of[0].plain = (uint8_t *)o->codes.data;
     if (present(o->turned)) one.of[0].turned = (uint8_t *)o->turned.data;
-    round_all(dev, stream, &one, 1);
+    one.of[0].pre = present(o->pre) ? o->pre.data : NULL;
+    one.of[0].ld_pre = o->pre.ld;
+    one.of[0].aligned = wide(o->x) && wide(o->pre);
+    if (present(o->sums.t)) one.of[0].parts = (float *)o->parts.data;
+    if (o->act == ACT_NONE)
+        round_all<ACT_NONE, false>(dev, stream, &one, 1);
+    else if (present(o->pre))
+        BY_ACTIVATION(o->act, round_all<ACT, true>(dev, stream, &one, 1));
+    else
+        BY_ACTIVATION(o->act, round_all<ACT, false>(dev, stream, &one, 1));
+    if (!present(o->sums.t)) return;
+    int64_t cols = tensor_cols(o->x);
+    RUN(dev, stream, sums_kernel, groups(cols, THREADS), THREADS, 0, (const float *)o->parts.data,
+        narrow_tiles(tensor_rows(o->x)), cols, (bf16 *)o->sums.t.data, o->sums.accumulate);
 }
 
 /* ---- operands of products ---- */
@@ -258,7 +339,7 @@ extern "C" void cuda_product_narrow(device *dev, int stream, product *p, narrow_
                                    tensor_bytes(room)));
         return;
     }
-    round_all(dev, stream, &two, n);
+    round_all<ACT_NONE, false>(dev, stream, &two, n);
     p->narrow = true;
     p->x = x.codes, p->y = y.codes;
     p->inner = p->ldx = p->ldy = padded(&x);

@@ -52,6 +52,7 @@ typedef struct {
     unsigned hold;         /* what is kept after the first read: a set as above */
     const block_cache *kv; /* ? decoding */
     int64_t position;      /* of the first token, when decoding */
+    bool backward;
 } pass;
 
 /* x (B,T,C): for the sizes */
@@ -139,22 +140,29 @@ static narrow_input *narrowed(const pass *p, unsigned what, weight_ids ids, narr
     return p->hold & what && linear_keeps_narrow(p->r, ids) && !present(n->turned) ? n : NULL;
 }
 
-static void apply_layer(const pass *p, weight_ids ids, tensor out, tensor x, narrow_input *keep,
-                        tensor residual, activation act, tensor pre)
+/* What a layer reads: x, or made(x) where that is kept in 8 bits. */
+typedef struct {
+    tensor x;
+    narrow_input *keep; /* ? */
+    activation made;
+} layer_input;
+
+static void apply_layer(const pass *p, weight_ids ids, tensor out, layer_input in, tensor residual,
+                        activation act, tensor pre)
 {
-    if (keep)
-        apply_linear_keeping(p->r, ids, out, x, keep, residual, act, pre);
+    if (in.keep)
+        apply_linear_keeping(p->r, ids, out, in.x, in.made, in.keep, residual, act, pre);
     else
-        apply_linear_in(p->r, ids, out, x, p->room, residual, act, pre);
+        apply_linear_in(p->r, ids, out, in.x, p->room, residual, act, pre);
 }
 
 /* out = residual + scale * linear(x), with dropout if there is any */
-static void add_branch(const pass *p, weight_ids ids, tensor out, tensor x, narrow_input *keep,
-                       tensor residual, int branch)
+static void add_branch(const pass *p, weight_ids ids, tensor out, layer_input in, tensor residual,
+                       int branch)
 {
     tensor none = {0}, scale = branch_scale(p->s, branch);
     bool drops = leaves_out(p->r), later = drops || present(scale);
-    apply_layer(p, ids, out, x, keep, later ? none : residual, ACT_NONE, none);
+    apply_layer(p, ids, out, in, later ? none : residual, ACT_NONE, none);
     if (present(scale))
         OP(scale_samples, p->r->dev, p->r->stream, .out = out, .x = out, .scale = scale,
            .residual = drops ? none : residual);
@@ -251,8 +259,8 @@ static void make_qkv(const pass *p)
     s->qkv = take_rows(p, (c->heads + 2 * c->kv_heads) * c->head_size, "h%d.qkv");
     bool alone = norms_before(c) && !one_norm(c); /* else the MLP reads it, or the residual sum */
     narrow_input *keep = alone ? narrowed(p, NORM1, p->ids->qkv, &s->qkv_in) : NULL;
-    apply_layer(p, p->ids->qkv, s->qkv, norms_before(c) ? s->norm1 : s->x, keep, none, ACT_NONE,
-                none);
+    layer_input in = {norms_before(c) ? s->norm1 : s->x, keep, ACT_NONE};
+    apply_layer(p, p->ids->qkv, s->qkv, in, none, ACT_NONE, none);
     if (!one_norm(c)) let_go_input(p, NORM1, keep, &s->norm1);
     prepare_heads(p);
 }
@@ -285,6 +293,12 @@ static void make_att(const pass *p)
     let_go(p, QKV, &s->lse);
 }
 
+static layer_input project_input(const pass *p)
+{
+    block_state *s = p->s;
+    return (layer_input){s->att, narrowed(p, ATT, p->ids->project, &s->project_in), ACT_NONE};
+}
+
 static void make_raw1(const pass *p)
 {
     block_state *s = p->s;
@@ -292,8 +306,7 @@ static void make_raw1(const pass *p)
     if (present(s->raw1)) return;
     make_att(p);
     s->raw1 = take_rows(p, p->c->width, "h%d.raw1");
-    apply_layer(p, p->ids->project, s->raw1, s->att,
-                narrowed(p, ATT, p->ids->project, &s->project_in), none, ACT_NONE, none);
+    apply_layer(p, p->ids->project, s->raw1, project_input(p), none, ACT_NONE, none);
     let_go(p, ATT, &s->att);
 }
 
@@ -309,8 +322,7 @@ static void make_mid(const pass *p)
     } else {
         make_att(p);
         s->mid = take_rows(p, p->c->width, "h%d.mid");
-        add_branch(p, p->ids->project, s->mid, s->att,
-                   narrowed(p, ATT, p->ids->project, &s->project_in), s->x, 0);
+        add_branch(p, p->ids->project, s->mid, project_input(p), s->x, 0);
         let_go(p, ATT, &s->att);
     }
     if (p->c->residual != RESIDUAL_PARALLEL) let_go(p, X, &s->x); /* else norm2 reads it */
@@ -352,7 +364,14 @@ static void activate(const pass *p)
         OP(activate, p->r->dev, p->r->stream, .out = s->act, .x = s->pre, .act = p->c->act);
 }
 
-/* With its argument, if that is present. */
+/* Is act(pre) made in 8 bits only, by what rounds it for `down`? */
+static bool act_is_narrow(const pass *p)
+{
+    return !p->backward && p->hold & PRE && !p->c->gated &&
+           narrowed(p, ACT, p->ids->down, &p->s->down_in);
+}
+
+/* With its argument, if that is present; or in that case its argument alone. */
 static void make_act(const pass *p)
 {
     block_state *s = p->s;
@@ -365,17 +384,26 @@ static void make_act(const pass *p)
     }
     tensor *in = make_mlp_input(p, &what);
     narrow_input *keep = what == NORM2 ? narrowed(p, NORM2, p->ids->up, &s->up_in) : NULL;
-    if (p->c->gated || linear_adapted(p->ids->up)) {
+    layer_input read = {*in, keep, ACT_NONE};
+    if (p->c->gated || linear_adapted(p->ids->up) || act_is_narrow(p)) {
         s->pre = take_rows(p, (p->c->gated ? 2 : 1) * p->c->inner, "h%d.pre");
-        apply_layer(p, p->ids->up, s->pre, *in, keep, none, ACT_NONE, none);
-        activate(p);
+        apply_layer(p, p->ids->up, s->pre, read, none, ACT_NONE, none);
+        if (!act_is_narrow(p)) activate(p);
         let_go(p, PRE, &s->pre);
     } else {
         if (p->hold & PRE) s->pre = take_rows(p, p->c->inner, "h%d.pre");
         s->act = take_rows(p, p->c->inner, "h%d.act");
-        apply_layer(p, p->ids->up, s->act, *in, keep, none, p->c->act, s->pre);
+        apply_layer(p, p->ids->up, s->act, read, none, p->c->act, s->pre);
     }
     if (what != MID) let_go_input(p, what, keep, in); /* the residual stream is read once more */
+}
+
+static layer_input down_input(const pass *p)
+{
+    block_state *s = p->s;
+    bool made = present(s->act);
+    return (layer_input){made ? s->act : s->pre, narrowed(p, ACT, p->ids->down, &s->down_in),
+                         made ? ACT_NONE : p->c->act};
 }
 
 static void make_raw2(const pass *p)
@@ -385,9 +413,9 @@ static void make_raw2(const pass *p)
     if (present(s->raw2)) return;
     make_act(p);
     s->raw2 = take_rows(p, p->c->width, "h%d.raw2");
-    narrow_input *keep = narrowed(p, ACT, p->ids->down, &s->down_in);
-    apply_layer(p, p->ids->down, s->raw2, s->act, keep, none, ACT_NONE, none);
-    let_go_input(p, ACT, keep, &s->act);
+    layer_input in = down_input(p);
+    apply_layer(p, p->ids->down, s->raw2, in, none, ACT_NONE, none);
+    let_go_input(p, ACT, in.keep, &s->act);
 }
 
 static void make_out(const pass *p)
@@ -402,9 +430,9 @@ static void make_out(const pass *p)
     } else {
         make_act(p);
         s->out = take_rows(p, p->c->width, "h%d.out");
-        narrow_input *keep = narrowed(p, ACT, p->ids->down, &s->down_in);
-        add_branch(p, p->ids->down, s->out, s->act, keep, s->mid, 1);
-        let_go_input(p, ACT, keep, &s->act);
+        layer_input in = down_input(p);
+        add_branch(p, p->ids->down, s->out, in, s->mid, 1);
+        let_go_input(p, ACT, in.keep, &s->act);
     }
     let_go(p, MID, &s->mid);
 }
@@ -487,6 +515,8 @@ static tensor begin_attention(const pass *p, tensor d)
     return begin_normed(p, p->ids->post1, d, 0, &p->s->raw1, &p->s->raw_rstd1);
 }
 
+static const late_slope on_time; /* none */
+
 /* Must backward have the input x of a layer? */
 static bool reads_input(const pass *p, weight_ids ids, const narrow_input *kept)
 {
@@ -504,14 +534,16 @@ static tensor mlp_backward(const pass *p, tensor d)
     block_state *s = p->s;
     tensor branch = begin_mlp(p, d), dpre = {0}, dnorm = {0}, none = {0};
     bool below = grads_below(r, ids->down.weight);
+    late_slope late = on_time; /* dpre is without act'(pre) until `up` rounds it */
+    bool apart = c->gated || linear_keeps_narrow(r, ids->up);
     if (reads_input(p, ids->down, &s->down_in) || (below && !present(s->pre))) make_act(p);
-    linear_grads g = linear_begin_grad(r, ids->down, s->act, &s->down_in, branch);
+    linear_grads g = linear_begin_grad(r, ids->down, s->act, &s->down_in, branch, late);
     arena_drop(a, &s->act);
     narrow_input_drop(r, &s->down_in);
     if (below) {
         dpre = take_rows(p, c->inner, c->gated ? "h%d.dact" : "h%d.dpre");
-        linear_input_grad(r, ids->down, &g, dpre, false, branch, c->gated ? none : s->pre,
-                          c->gated ? ACT_NONE : c->act);
+        linear_input_grad(r, ids->down, &g, dpre, false, branch, apart ? none : s->pre,
+                          apart ? ACT_NONE : c->act);
     }
     end_branch(p, d, &branch);
     if (below && c->gated) { /* pre becomes its own gradient */
@@ -520,13 +552,15 @@ static tensor mlp_backward(const pass *p, tensor d)
         dpre = s->pre;
         s->pre = (tensor){0};
     }
-    arena_drop(a, &s->pre);
+    if (apart && !c->gated) late = (late_slope){s->pre, c->act};
+    if (!present(late.pre) || !below) arena_drop(a, &s->pre);
     linear_end_grad(r, ids->down, &g);
     if (!below) return dnorm;
 
     unsigned what = 0;
     tensor *in = reads_input(p, ids->up, &s->up_in) ? make_mlp_input(p, &what) : NULL;
-    g = linear_begin_grad(r, ids->up, in ? *in : none, &s->up_in, dpre);
+    g = linear_begin_grad(r, ids->up, in ? *in : none, &s->up_in, dpre, late);
+    arena_drop(a, &s->pre);
     narrow_input_drop(r, &s->up_in);
     if (in && what == NORM1) let_go(p, NORM1, in); /* attention reads it, too */
     if (in && what == NORM2) arena_drop(a, in);
@@ -582,7 +616,7 @@ static tensor attention_backward(const pass *p, tensor d, tensor shared)
     tensor branch = begin_attention(p, d), datt = {0}, none = {0};
     bool below = grads_below(r, ids->project.weight);
     if (reads_input(p, ids->project, &s->project_in) || below) make_att(p);
-    linear_grads g = linear_begin_grad(r, ids->project, s->att, &s->project_in, branch);
+    linear_grads g = linear_begin_grad(r, ids->project, s->att, &s->project_in, branch, on_time);
     narrow_input_drop(r, &s->project_in);
     if (below) {
         datt = take_rows(p, c->heads * c->head_size, "h%d.datt");
@@ -611,7 +645,7 @@ static tensor attention_backward(const pass *p, tensor d, tensor shared)
 
     bool direct = !norms_before(c);
     if (reads_input(p, ids->qkv, &s->qkv_in) && !direct) make_norm1(p);
-    g = linear_begin_grad(r, ids->qkv, direct ? s->x : s->norm1, &s->qkv_in, dqkv);
+    g = linear_begin_grad(r, ids->qkv, direct ? s->x : s->norm1, &s->qkv_in, dqkv, on_time);
     arena_drop(a, &s->norm1);
     narrow_input_drop(r, &s->qkv_in);
     tensor dnorm = shared;
@@ -684,6 +718,7 @@ void block_backward(runtime *r, const model_config *c, const training_policy *ho
 {
     pass p = pass_over(r, c, layer, ids, d, s);
     p.attention = how->attention;
+    p.backward = true;
     p.hold = backward_keeps(r, c, &how->recompute, layer, ids);
     bool after = c->residual == RESIDUAL_SEQUENTIAL, before = norms_before(c);
     tensor dnorm2 = mlp_backward(&p, d), shared = {0};

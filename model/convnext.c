@@ -350,7 +350,7 @@ static tensor gamma_backward(runtime *r, const conv_block *b, int layer, conv_st
 static tensor mlp_backward(runtime *r, const model *m, const conv_block *b, int layer,
                            conv_state *s, tensor dout)
 {
-    linear_grads g = linear_begin_grad(r, b->down, s->act, NULL, dout);
+    linear_grads g = linear_begin_grad(r, b->down, s->act, NULL, dout, (late_slope){0});
     tensor dpre = {0}, dnorm = {0}, none = {0};
     drop(r, &s->act);
     bool below = grads_below(r, b->down.weight);
@@ -365,7 +365,7 @@ static tensor mlp_backward(runtime *r, const model *m, const conv_block *b, int 
     drop(r, &dout);
     if (!below) return dnorm;
     if (grad_wanted(r, b->up.weight) && !present(s->norm)) make_norm(r, m, layer, b, s, false);
-    g = linear_begin_grad(r, b->up, s->norm, NULL, dpre);
+    g = linear_begin_grad(r, b->up, s->norm, NULL, dpre, (late_slope){0});
     drop(r, &s->norm);
     if (grads_below(r, b->up.weight)) {
         dnorm = take_pixels(r, like, n, "h%d.dnorm", layer);

@@ -197,23 +197,25 @@ bool linear_keeps_narrow(const runtime *r, weight_ids ids)
     return r->narrow && is_narrow(r, ids) && grad_wanted(r, ids.weight) && !linear_adapted(ids);
 }
 
-/* Codes of x (R,C) and their factor; codes as they lie, or transposed, may be NULL. */
-static void make_narrow(runtime *r, tensor x, fp8_format format, int kind, tensor *codes,
-                        tensor *turned, tensor *scale)
+/* What becomes of o->x (R,C) in 8 bits: both forms of it and the scale, in memory of that kind;
+ * without codes only the transpose. */
+static void make_narrow(runtime *r, narrow_op *o, int kind, bool codes)
 {
-    int64_t rows = tensor_rows(x), cols = tensor_cols(x);
-    tensor none = {0}, scratch = arena_take(r->arena, KIND_WORKSPACE, I32, SHAPE(NARROW_GROUPS),
-                                            NAME("scratch for 8 bits", 0));
-    *scale = arena_take(r->arena, kind, F32, SHAPE(NARROW_SCALE), NAME("scale of 8 bits", 0));
-    if (turned)
-        *turned = arena_take(r->arena, kind, U8, SHAPE(cols, narrow_side(rows)),
-                             NAME("transposed codes of 8 bits", 0));
+    int64_t rows = tensor_rows(o->x), cols = tensor_cols(o->x);
+    o->scale = arena_take(r->arena, kind, F32, SHAPE(NARROW_SCALE), NAME("scale of 8 bits", 0));
+    o->turned = arena_take(r->arena, kind, U8, SHAPE(cols, narrow_side(rows)),
+                           NAME("transposed codes of 8 bits", 0));
     if (codes)
-        *codes =
+        o->codes =
             arena_take(r->arena, KIND_WORKSPACE, U8, SHAPE(rows, cols), NAME("codes of 8 bits", 0));
-    OP(narrow, r->dev, r->stream, .codes = codes ? *codes : none, .turned = turned ? *turned : none,
-       .scale = *scale, .x = x, .scratch = scratch, .format = format);
-    arena_drop(r->arena, &scratch);
+    if (present(o->sums.t))
+        o->parts = arena_take(r->arena, KIND_WORKSPACE, F32, SHAPE(narrow_tiles(rows), cols),
+                              NAME("column sums of tiles", 0));
+    o->scratch = arena_take(r->arena, KIND_WORKSPACE, I32, SHAPE(NARROW_GROUPS),
+                            NAME("scratch for 8 bits", 0));
+    op_narrow(r->dev, r->stream, o);
+    arena_drop(r->arena, &o->scratch);
+    arena_drop(r->arena, &o->parts);
 }
 
 void narrow_input_drop(runtime *r, narrow_input *n)
@@ -233,13 +235,15 @@ static void apply_weight(runtime *r, weight_ids ids, tensor out, tensor x, tenso
     done_if_any(r, ids.bias);
 }
 
-void apply_linear_keeping(runtime *r, weight_ids ids, tensor out, tensor x, narrow_input *keep,
-                          tensor residual, activation act, tensor pre)
+void apply_linear_keeping(runtime *r, weight_ids ids, tensor out, tensor x, activation made,
+                          narrow_input *keep, tensor residual, activation act, tensor pre)
 {
-    tensor codes;
-    make_narrow(r, x, E4M3, KIND_ACTIVATION, &codes, &keep->turned, &keep->scale);
-    apply_weight(r, ids, out, x, codes, keep->scale, residual, act, pre);
-    arena_drop(r->arena, &codes);
+    tensor none = {0};
+    narrow_op in = {.x = x, .act = made, .format = E4M3};
+    make_narrow(r, &in, KIND_ACTIVATION, true);
+    *keep = (narrow_input){in.turned, in.scale};
+    apply_weight(r, ids, out, none, in.codes, in.scale, residual, act, pre);
+    arena_drop(r->arena, &in.codes);
 }
 
 void apply_linear_in(runtime *r, weight_ids ids, tensor out, tensor x, int64_t room,
@@ -260,22 +264,25 @@ void apply_linear(runtime *r, weight_ids ids, tensor out, tensor x, tensor resid
 }
 
 linear_grads linear_begin_grad(runtime *r, weight_ids ids, tensor x, const narrow_input *kept,
-                               tensor dout)
+                               tensor dout, late_slope slope)
 {
     linear_grads all = {0};
-    tensor none = {0}, turned = {0};
-    bool below = grads_below(r, ids.weight);
-    if (linear_keeps_narrow(r, ids))
-        make_narrow(r, dout, E5M2, KIND_WORKSPACE, below ? &all.codes : NULL, &turned, &all.scale);
+    tensor none = {0};
+    narrow_op in = {.x = dout, .pre = slope.pre, .act = slope.act, .format = E5M2};
+    bool below = grads_below(r, ids.weight), narrow = linear_keeps_narrow(r, ids);
     /* otherwise when it is read */
     if (grad_wanted(r, ids.weight)) all.w = param_use(r, ids.weight);
     grad dw = begin_if_any(r, ids.weight), db = begin_if_any(r, ids.bias);
+    if (narrow) {
+        in.sums = db, db = (grad){0};
+        make_narrow(r, &in, KIND_WORKSPACE, below);
+        all.codes = in.codes, all.scale = in.scale;
+    }
     if (present(dw.t) || present(db.t))
         OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = x, .dout = dout,
            .narrow = is_narrow(r, ids), .turned_x = kept ? kept->turned : none,
-           .scale_x = kept ? kept->scale : none, .turned_dout = turned,
-           .scale_dout = present(turned) ? all.scale : none);
-    arena_drop(r->arena, &turned);
+           .scale_x = kept ? kept->scale : none, .turned_dout = in.turned, .scale_dout = in.scale);
+    arena_drop(r->arena, &in.turned);
     finish_if_any(r, ids.weight);
     finish_if_any(r, ids.bias);
     for (int k = 0; k < LORA_PARTS; k++)

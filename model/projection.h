@@ -75,9 +75,9 @@ typedef struct {
 
 /* Does it stand in for x in backward? */
 bool linear_keeps_narrow(const runtime *r, weight_ids ids);
-/* The same for room = t, and of x in 8 bits, which is kept. */
-void apply_linear_keeping(runtime *r, weight_ids ids, tensor out, tensor x, narrow_input *keep,
-                          tensor residual, activation act, tensor pre);
+/* The same for room = t, and of x, or made(x), in 8 bits, which is kept. */
+void apply_linear_keeping(runtime *r, weight_ids ids, tensor out, tensor x, activation made,
+                          narrow_input *keep, tensor residual, activation act, tensor pre);
 void narrow_input_drop(runtime *r, narrow_input *n);
 /* The same for room = t. */
 void apply_linear(runtime *r, weight_ids ids, tensor out, tensor x, tensor residual, activation act,
@@ -90,9 +90,15 @@ typedef struct {
     tensor codes, scale;  /* ? dout in 8 bits */
 } linear_grads;
 
+/* A factor of dout that is still missing: act'(pre).  Only where linear_keeps_narrow. */
+typedef struct {
+    tensor pre; /* ? */
+    activation act;
+} late_slope;
+
 /* x may be absent if linear_wants_input is false, or the input was kept in 8 bits. */
 linear_grads linear_begin_grad(runtime *r, weight_ids ids, tensor x, const narrow_input *kept,
-                               tensor dout);
+                               tensor dout, late_slope slope);
 /* dx (+)= ..., times act'(pre) if there is an act (core/ops.def, linear_dx; not when
  * accumulating) */
 void linear_input_grad(runtime *r, weight_ids ids, linear_grads *g, tensor dx, bool accumulate,

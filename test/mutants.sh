@@ -36,7 +36,7 @@ tests_of() {
     sparse*) echo ops_sparse ;;
     softmax*) echo ops_rows ops_image ;;
     classify_soft* | patches* | pool* | positions* | scale_samples* | dropout*) echo ops_image ;;
-    column_sums* | activation* | linear* | plain_product*) echo ops_linear ;;
+    column_sums* | activation* | linear* | plain_product* | narrow*) echo ops_linear ;;
     embedding* | norm* | classify.cu) echo ops_rows ;;
     *) for t in test/test_ops_*.c; do t=${t##*/test_}; t=${t%.c}; [ "$t" = ops_ref ] || echo "$t"; done ;;
     esac

@@ -94,7 +94,7 @@ double ref_act_grad(activation act, double x)
 void ref_linear(device *dev, int stream, const linear_op *o)
 {
     (void)dev, (void)stream;
-    int64_t R = tensor_rows(o->x), N = tensor_rows(o->w), K = tensor_cols(o->w);
+    int64_t R = tensor_rows(o->out), N = tensor_rows(o->w), K = tensor_cols(o->w);
     for (int64_t r = 0; r < R; r++)
         for (int64_t n = 0; n < N; n++) {
             double sum = present(o->bias) ? *ref_at(o->bias, 0, n) : 0;
@@ -118,27 +118,49 @@ static int nearest_code(fp8_format f, double size)
     return best;
 }
 
-/* x is bf16 here, too; finite */
+/* What is rounded: x, act(x) or x act'(pre), all bf16 here, too. */
+static double value_to_round(const narrow_op *o, int64_t r, int64_t c)
+{
+    const uint16_t *x = o->x.data, *pre = o->pre.data;
+    double v = (double)float_of_bf16(x[r * o->x.ld + c]);
+    if (o->act == ACT_NONE) return v;
+    v = pre ? v * ref_act_grad(o->act, (double)float_of_bf16(pre[r * o->pre.ld + c]))
+            : ref_act(o->act, v);
+    return (double)float_of_bf16(bf16_of_float((float)v));
+}
+
+static void ref_sums(const narrow_op *o)
+{
+    uint16_t *to = o->sums.t.data;
+    for (int64_t c = 0; to && c < tensor_cols(o->x); c++) {
+        double sum = o->sums.accumulate ? (double)float_of_bf16(to[c]) : 0;
+        for (int64_t r = 0; r < tensor_rows(o->x); r++)
+            sum += value_to_round(o, r, c);
+        to[c] = bf16_of_float((float)sum);
+    }
+}
+
+/* of what is finite */
 void ref_narrow(device *dev, int stream, const narrow_op *o)
 {
     (void)dev, (void)stream;
     int64_t R = tensor_rows(o->x), C = tensor_cols(o->x), S = narrow_side(R);
-    const uint16_t *x = o->x.data;
     uint8_t *codes = o->codes.data, *turned = o->turned.data;
     double amax = 0;
     int k = 126;
     for (int64_t i = 0; i < R * C; i++)
-        amax = fmax(amax, fabs((double)float_of_bf16(x[i / C * o->x.ld + i % C])));
+        amax = fmax(amax, fabs(value_to_round(o, i / C, i % C)));
     while (amax > 0 && ldexp(amax, k) > (o->format == E4M3 ? 448 : 57344))
         k--;
     *(float *)o->scale.data = (float)ldexp(1, -k);
     for (int64_t r = 0; r < S; r++)
         for (int64_t c = 0; c < C; c++) {
-            double v = r < R ? (double)float_of_bf16(x[r * o->x.ld + c]) : 0;
+            double v = r < R ? value_to_round(o, r, c) : 0;
             int code = nearest_code(o->format, ldexp(fabs(v), k)) | (signbit(v) ? 0x80 : 0);
             if (codes && r < R) codes[r * C + c] = (uint8_t)code;
             if (turned) turned[c * S + r] = (uint8_t)code;
         }
+    ref_sums(o);
 }
 
 void ref_activate(device *dev, int stream, const activate_op *o)

@@ -606,6 +606,104 @@ static void products_of_codes(narrow_case *c, rig *r, tensor x, tensor w, tensor
     same_bits(c, r, "linear_dw, one of codes", dw[1], dw[0]);
 }
 
+static double exact_act(activation act, double x)
+{
+    return act == ACT_SILU ? x / (1 + exp(-x))
+           : act == ACT_GELU_ERF
+               ? x / 2 * erfc(-x / sqrt(2))
+               : x / (1 + exp(-2 * sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
+}
+
+static double exact_slope(activation act, double x)
+{
+    return (exact_act(act, x + 1e-5) - exact_act(act, x - 1e-5)) / 2e-5;
+}
+
+static const uint8_t nothing[4 * LARGEST];
+
+/* What narrow makes of act(x) is what it makes of the activation's result. */
+static void codes_of_act(rig *r, tensor x, activation act)
+{
+    static uint8_t got[2][2 * LARGEST];
+    int64_t R = tensor_rows(x), C = tensor_cols(x), S = narrow_side(R);
+    tensor y = rig_put(r, BF16, SHAPE(R, C), nothing), none = {0};
+    OP(activate, &r->dev, STREAM_COMPUTE, .out = y, .x = x, .act = act);
+    for (int i = 0; i < 2; i++) {
+        tensor turned = rig_put(r, U8, SHAPE(C, S), nothing),
+               scale = rig_put(r, F32, SHAPE(NARROW_SCALE), nothing),
+               scratch = rig_put(r, I32, SHAPE(NARROW_GROUPS), nothing);
+        OP(narrow, &r->dev, STREAM_COMPUTE, .codes = none, .turned = turned, .scale = scale,
+           .x = i ? x : y, .act = i ? act : ACT_NONE, .scratch = scratch, .format = E4M3);
+        rig_well(r, "narrow");
+        rig_get(r, turned, got[i]);
+        rig_get(r, scale, got[i] + C * S);
+    }
+    if (memcmp(got[0], got[1], (size_t)(C * S) + sizeof(float)))
+        fail_msg("narrow, act %d: not what it makes of act(x)", act);
+}
+
+/* x act'(pre) and the sums of its columns, which are added to old ones */
+static void codes_of_slope(narrow_case *c, rig *r, tensor x, tensor pre, activation act)
+{
+    static uint8_t codes[LARGEST];
+    static uint16_t old[LARGEST], sums[LARGEST];
+    int64_t R = tensor_rows(x), C = tensor_cols(x);
+    float back[NARROW_SCALE];
+    for (int64_t i = 0; i < C; i++)
+        old[i] = bf16_of_float((float)(i % 3));
+    tensor to = rig_put(r, U8, SHAPE(R, C), nothing), db = rig_put(r, BF16, SHAPE(C), old),
+           scale = rig_put(r, F32, SHAPE(NARROW_SCALE), nothing),
+           parts = rig_put(r, F32, SHAPE(narrow_tiles(R), C), nothing),
+           scratch = rig_put(r, I32, SHAPE(NARROW_GROUPS), nothing);
+    OP(narrow, &r->dev, STREAM_COMPUTE, .codes = to, .sums = {db, true}, .scale = scale, .x = x,
+       .pre = pre, .act = act, .scratch = scratch, .parts = parts, .format = E5M2);
+    rig_well(r, "narrow");
+    rig_get(r, to, codes);
+    rig_get(r, db, sums);
+    rig_get(r, scale, back);
+    for (int64_t k = 0; k < C; k++) {
+        double sum = float_of_bf16(old[k]), all = fabs(sum);
+        for (int64_t i = 0; i < R; i++) {
+            double v = c->dout[i * C + k] * exact_slope(act, c->x[i * C + k]);
+            double got = (double)float_of_fp8(E5M2, codes[i * C + k]) * (double)back[0];
+            double bound =
+                0.13 * fabs(v) + 1e-4 * fabs(c->dout[i * C + k]) + 0x1p-16 * (double)back[0];
+            if (!(fabs(got - v) <= bound))
+                fail_msg("narrow, slope of act %d: (%lld,%lld) is %g, not %g", act, (long long)i,
+                         (long long)k, got, v);
+            sum += v, all += fabs(v) + fabs(c->dout[i * C + k]) / 64;
+        }
+        if (!(fabs(float_of_bf16(sums[k]) - sum) <= 2 * BF16_ROUNDOFF * all))
+            fail_msg("narrow, slope of act %d: column %lld sums to %g, not %g", act, (long long)k,
+                     (double)float_of_bf16(sums[k]), sum);
+    }
+}
+
+/* What narrow does on the way, for activations of usual sizes. */
+static void test_narrow_on_the_way(void **state)
+{
+    static const size some[] = {{5, 16, 0}, {130, 80, 0}, {67, 144, 0}};
+    bench *b = *state;
+    rig *rigs[] = {&b->many, &b->one, &b->odd};
+    narrow_case *c = calloc(1, sizeof *c);
+    assert_non_null(c);
+    for (size_t i = 0; b->work == BF16 && i < sizeof some / sizeof *some; i++) {
+        int64_t R = some[i].R, C = some[i].K;
+        draw_bf16(c->x, R * C, 4, 3);
+        draw_bf16(c->dout, R * C, 5, 0.01);
+        for (int k = 0; k < 3; k++) {
+            rig_select(b, rigs[k]);
+            rig_clear(rigs[k]);
+            tensor x = put_bf16(c, rigs[k], c->x, R, C), dout = put_bf16(c, rigs[k], c->dout, R, C);
+            for (activation act = ACT_GELU_TANH; act <= ACT_SILU; act++) {
+                codes_of_act(rigs[k], x, act);
+                codes_of_slope(c, rigs[k], dout, x, act);
+            }
+        }
+    }
+    free(c);
+}
+
 static void narrow_products(narrow_case *c, rig *r, size s)
 {
     int64_t R = s.R, K = s.K, N = s.N;
@@ -711,6 +809,7 @@ int main(void)
         cmocka_unit_test(test_matmul),
         cmocka_unit_test(test_narrow),
         cmocka_unit_test(test_narrow_ends),
+        cmocka_unit_test(test_narrow_on_the_way),
     };
     return RUN_IN_ALL_TYPES(tests);
 }

@@ -318,6 +318,7 @@ static void linear_on(rig *on)
                          .act = ACT_GELU_TANH};
     ACCEPT(linear, forward);
     REFUSE(linear, forward, out, wider(out));
+    REFUSE(linear, forward, x, absent);
     REFUSE(linear, forward, x, wider(x));
     REFUSE(linear, forward, x, longer(x));
     REFUSE(linear, forward, bias, wider(bias));
@@ -365,6 +366,15 @@ static void narrow_on(rig *on)
     REFUSE(narrow, narrow, turned, wider(turned));
     REFUSE(narrow, narrow, scale, longer(scale));
     REFUSE(narrow, narrow, scratch, longer(scratch));
+    narrow.sums = (grad){.t = zeros(on, BF16, SHAPE(COLS))};
+    REFUSE(narrow, narrow, parts, absent);
+    narrow.parts = zeros(on, F32, SHAPE(1, COLS));
+    REFUSE(narrow, narrow, parts, longer(narrow.parts));
+    REFUSE(narrow, narrow, sums.t, wider(narrow.sums.t));
+    narrow.pre = x, narrow.act = ACT_GELU_TANH;
+    ACCEPT(narrow, narrow);
+    REFUSE(narrow, narrow, pre, longer(x));
+    REFUSE(narrow, narrow, act, ACT_NONE);
     narrow.turned = absent;
     REFUSE(narrow, narrow, codes, absent);
     narrow.codes = absent, narrow.turned = zeros(on, U8, SHAPE(COLS + 1, SIDE));
