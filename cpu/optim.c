@@ -243,13 +243,20 @@ static double fused_segment(const rule_loops *rule, const optim_item *it, const 
     return add_up(lanes, LANES);
 }
 
-/* Segments of several items, the same number of each, whether they exist or not. */
+/* Segments of several items, the same number of each, whether they exist or not.  They are numbered
+ * across the items: so consecutive ones, which a thread takes together, have a share of each item,
+ * even if one is larger than all others (an embedding).
+ *
+ *      item 0 (4 segments)   0  3  6  9
+ *      item 1 (2)            1  4
+ *      item 2 (1)            2
+ */
 typedef struct {
     const rule_loops *rule;
     int pass;
     const hyper *h;
     const optim_item *items;
-    int64_t most;
+    int64_t n;                /* items */
     double (*part)[SEGMENTS]; /* sums of g^2 */
 } segments;
 
@@ -257,7 +264,7 @@ static void fused_range(const void *context, int64_t first, int64_t end)
 {
     const segments *s = context;
     for (int64_t at = first; at < end; at++) {
-        int64_t i = at / s->most, k = at % s->most;
+        int64_t i = at % s->n, k = at / s->n;
         if (k >= segments_of(&s->items[i])) continue;
         hyper h = hyper_scaled(*s->h, s->items[i].lr_scale);
         s->part[i][k] = fused_segment(s->rule, &s->items[i], &h, k);
@@ -269,9 +276,8 @@ static void fused_group(const device *dev, const rule_loops *rule, const hyper *
                         const optim_item *items, int64_t n)
 {
     double part[GROUP][SEGMENTS];
-    segments s = {
-        .rule = rule, .h = h, .items = items, .most = most_segments(items, n), .part = part};
-    pool_for(cpu_threads(dev), n * s.most, 1, fused_range, &s);
+    segments s = {.rule = rule, .h = h, .items = items, .n = n, .part = part};
+    pool_for(cpu_threads(dev), n * most_segments(items, n), 1, fused_range, &s);
     for (int64_t i = 0; i < n; i++)
         if (present(items[i].slot))
             *(double *)items[i].slot.data = add_up(part[i], segments_of(&items[i]));
@@ -281,8 +287,8 @@ static void pass_range(const void *context, int64_t first, int64_t end)
 {
     const segments *s = context;
     for (int64_t at = first; at < end; at++) {
-        const optim_item *it = &s->items[at / s->most];
-        int64_t k = at % s->most;
+        const optim_item *it = &s->items[at % s->n];
+        int64_t k = at / s->n;
         if (k >= segments_of(it)) continue;
         int64_t n = tensor_count(it->p), start = segment_start(n, k);
         int64_t length = segment_start(n, k + 1) - start;
@@ -294,12 +300,8 @@ static void pass_range(const void *context, int64_t first, int64_t end)
 static void pass_over_all(const device *dev, const rule_loops *rule, const optim_op *o,
                           const hyper *h, int pass)
 {
-    segments s = {.rule = rule,
-                  .pass = pass,
-                  .h = h,
-                  .items = o->items,
-                  .most = most_segments(o->items, o->n)};
-    pool_for(cpu_threads(dev), o->n * s.most, 1, pass_range, &s);
+    segments s = {.rule = rule, .pass = pass, .h = h, .items = o->items, .n = o->n};
+    pool_for(cpu_threads(dev), o->n * most_segments(o->items, o->n), 1, pass_range, &s);
 }
 
 void cpu_optim(device *dev, int stream, const optim_op *o)
