@@ -96,6 +96,17 @@ static void print_seconds(const stopwatch *w, int steps)
 #include "core/ops.def"
 }
 
+/* n zeros, in large pages like the arena of a run; freed by the device. */
+static error *numbers(device *dev, float **out, int64_t n)
+{
+    void *memory;
+    size_t bytes = (size_t)n * sizeof(float);
+    TRY(dev->ops->alloc(dev, bytes, &memory));
+    memset(memory, 0, bytes);
+    *out = memory;
+    return NULL;
+}
+
 /* ---- the products of a step, alone ---- */
 
 typedef struct {
@@ -145,18 +156,18 @@ static error *products_open(products *p, const trainer *t, device *dev)
     }
     int64_t ld;
     p->chunk = classifier_rows(c, DEFAULT_LOGITS_MIB, p->classified, F32, &ld);
-    size_t acts = (size_t)(p->rows * p->widest * c->layers);
-    TRY(alloc_array(&p->weights, (size_t)(p->layer_weights * c->layers), sizeof(float)));
-    TRY(alloc_array(&p->x, acts, sizeof(float)));
-    TRY(alloc_array(&p->y, (size_t)(p->rows * p->widest), sizeof(float)));
-    TRY(alloc_array(&p->head, (size_t)(c->vocab * c->width), sizeof(float)));
-    TRY(alloc_array(&p->dhead, (size_t)(c->vocab * c->width), sizeof(float)));
-    TRY(alloc_array(&p->logits, (size_t)(p->chunk * c->vocab), sizeof(float)));
+    int64_t acts = p->rows * p->widest * c->layers;
+    TRY(numbers(p->dev, &p->weights, p->layer_weights * c->layers));
+    TRY(numbers(p->dev, &p->x, acts));
+    TRY(numbers(p->dev, &p->y, p->rows * p->widest));
+    TRY(numbers(p->dev, &p->head, c->vocab * c->width));
+    TRY(numbers(p->dev, &p->dhead, c->vocab * c->width));
+    TRY(numbers(p->dev, &p->logits, p->chunk * c->vocab));
     if (p->pixels) {
-        TRY(alloc_array(&p->patches, (size_t)(p->rows * p->pixels), sizeof(float)));
-        TRY(alloc_array(&p->embedding, (size_t)(c->width * p->pixels), sizeof(float)));
+        TRY(numbers(p->dev, &p->patches, p->rows * p->pixels));
+        TRY(numbers(p->dev, &p->embedding, c->width * p->pixels));
     }
-    for (size_t i = 0; i < acts; i++)
+    for (int64_t i = 0; i < acts; i++)
         p->x[i] = 1e-3f * (float)(i % 997);
     for (size_t i = 0; i < (size_t)(p->layer_weights * c->layers); i++)
         p->weights[i] = 1e-3f * (float)(i % 991);
@@ -167,7 +178,7 @@ static void products_close(products *p)
 {
     float *all[] = {p->weights, p->x, p->y, p->head, p->dhead, p->logits, p->patches, p->embedding};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        free(all[i]);
+        p->dev->ops->release(p->dev, all[i]);
 }
 
 typedef enum { FORWARD, INPUT, WEIGHT } product_kind;
@@ -246,21 +257,21 @@ typedef struct {
     int64_t n;
 } arrays;
 
-static error *arrays_open(arrays *x, int64_t n)
+static error *arrays_open(arrays *x, device *dev, int64_t n)
 {
     *x = (arrays){.n = n};
     for (int i = 0; i < 4; i++) {
-        TRY(alloc_array(&x->a[i], (size_t)n, sizeof(float)));
+        TRY(numbers(dev, &x->a[i], n));
         for (int64_t j = 0; j < n; j++)
             x->a[i][j] = 1e-3f * (float)(j % 101);
     }
     return NULL;
 }
 
-static void arrays_close(arrays *x)
+static void arrays_close(arrays *x, device *dev)
 {
     for (int i = 0; i < 4; i++)
-        free(x->a[i]);
+        dev->ops->release(dev, x->a[i]);
 }
 
 static double stream_loop(arrays *x, device *dev)
@@ -361,7 +372,7 @@ static error *run_rounds(trainer *t, source *data, device *dev, figures *f)
     TRY(trainer_step(t, data, step++, 1e-4, &r)); /* not counted: first touch */
     f->resident = resident_bytes();
     if (transformer) TRY(products_open(&p, t, dev));
-    TRY(arrays_open(&x, params_count(&t->params)));
+    TRY(arrays_open(&x, dev, params_count(&t->params)));
     for (int round = 0; round < ROUNDS; round++) {
         add(&f->fma, fma_rate(dev));
         double begin = clock_now();
@@ -388,8 +399,8 @@ static error *run_rounds(trainer *t, source *data, device *dev, figures *f)
     f->step_flops = t->work.flops;
     if (transformer)
         f->step_flops = (p.flops + attention_flops(&p, t->o->seq)) * (double)t->o->accum;
-    products_close(&p);
-    arrays_close(&x);
+    if (transformer) products_close(&p);
+    arrays_close(&x, dev);
     return device_status(dev);
 }
 
