@@ -107,6 +107,21 @@ static void test_training_offloaded(void **state)
                  *state);
 }
 
+/* What blocks keep for backward is written in forward and read again in the same step. */
+static void test_training_with_far_activations(void **state)
+{
+    scenario_run(&(scenario){.name = "train with --offload activations",
+                             .program = train_main,
+                             .arguments =
+                                 "train_gpt --layers 2 --heads 2 --width 32 --context 16 --vocab "
+                                 "300 --batch 2 --threads 1 " DATA
+                                 "--steps 2 --eval-every 2 --offload activations "
+                                 "--offload-to work --out work/run",
+                             .partial = {"stdout", "run/log.jsonl"},
+                             .minimum = 80},
+                 *state);
+}
+
 static void test_training_where_another_run_was(void **state)
 {
     prepare(state, train_main, "train_gpt " MODEL DATA "--steps 2 --out work/run");
@@ -272,6 +287,7 @@ int main(void)
         TEST(test_using_a_vocabulary),
         TEST(test_decoding),
         TEST(test_training_offloaded),
+        TEST(test_training_with_far_activations),
         TEST(test_training_where_another_run_was),
         TEST(test_training),
         TEST(test_training_on_images),

@@ -285,7 +285,8 @@ in_groups() {
         [ -z "$why" ] && ok "$n ranks in groups of $group, stage $z: the same bits" || not_ok "$n ranks in groups of $group, stage $z:$why"
     done
     run $n on $options --zero 2 --shard-group $group --resume flat/step_00000002 && same_bits flat on &&
-        run $n on $options --zero 1 --resume groups/step_00000002 && same_bits flat on &&
+        run $n parts $options --zero 3 --shard-group $group --checkpoint-parts && same_bits flat parts &&
+        run $n on $options --zero 1 --shard-group 0 --resume parts/step_00000002 && same_bits flat on &&
         ok "$n ranks: resumed in groups of $group, and from them" || not_ok "$n ranks, groups of $group, resumed: $(grep -m1 train_ on.txt)"
 }
 in_groups 4 2
@@ -363,6 +364,18 @@ done
             cmp -s near/step_00000004/optimizer.safetensors on/step_00000004/optimizer.safetensors || why="$why other bits"
         [ -z "$why" ] && ok "--offload states at stage $z: the same bits, resumed too" || not_ok "--offload states at stage $z: $why"
     done
+}
+
+# with what else changes what is there, or when: micro-batches, adapters, what blocks keep
+# shellcheck disable=SC2086
+{
+    wide="${gpt/--width 24/--width 64} --steps 4 --checkpoint-every 4"
+    equal '--offload states, accumulated, clipped, 3 ranks, stage 2' 3 2 1 2 $wide --offload states --optim adamw_r --grad-clip 0.5
+    run 1 base $wide --batch 2
+    equal '--offload states, adapters, accumulated, 2 ranks, stage 3' 2 3 1 2 $wide --load base --lora 8 --offload states
+    equal '--offload activations, accumulated, 2 ranks, stage 3' 2 3 1 2 $wide --offload activations --optim lion_r
+    run 2 near $wide --batch 2 --accum 2 --zero 2 && run 2 far $wide --batch 2 --accum 2 --zero 2 --offload states && same_bits near far &&
+        ok '--offload states, accumulated: the same bits' || not_ok "--offload states, accumulated: $(grep -hm1 '^train_' far.txt)"
 }
 
 # ---- checkpoints ----
