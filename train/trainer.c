@@ -154,6 +154,16 @@ char *trainer_copy_room(const trainer *t)
     return t->copies_to_host ? t->host_copy : t->copy.data;
 }
 
+/* The system gives pages when they are first written to: now, rather than while the training waits
+ * for its first checkpoint. */
+static void touch_copy(trainer *t)
+{
+    enum { PAGE = 4096 };
+    char *copy = trainer_copy_room(t);
+    for (size_t at = 0; copy && at < t->copy_bytes; at += PAGE)
+        copy[at] = 0;
+}
+
 static void place(trainer *t)
 {
     const options *o = t->o;
@@ -700,6 +710,7 @@ error *trainer_commit(trainer *t, device *dev, bool fill_fresh)
     t->r.dev = dev;
     place(t);
     TRY(device_status(dev));
+    touch_copy(t);
     optimizer_clear(t->optimizer);
     TRY(first_values(t, dev));
     if (t->optimizer->averages) averages_begin(t->optimizer->averages, &t->r);
