@@ -185,24 +185,40 @@ sources=$(find "$copy" -name '*.[ch]' | wc -l)
 
 # ---- the checks themselves ----
 
-# breaks CHECK FILE LINE: with this line at its end, the file has one fault more in this check
+# breaks CHECK FILE LINE: with this line at its end, the file has one fault more in this check.  The lines of many
+# calls are looked at together, by one reading of the tree: of a check and a file one at a time.
+declare -A broken=() kept=()
 breaks() {
-    local kept
-    kept=$(mktemp "$copy/kept.XXXXXX.o")
-    mkdir -p "$(dirname "$copy/$2")"
-    [ -f "$copy/$2" ] && cp "$copy/$2" "$kept"
-    printf '%s\n' "$3" >>"$copy/$2"
-    local found
-    found=$(what_is_wrong "$copy" | grep -c "^$1	$2")
-    found=$((found - $(grep -c "^$1	$2" <<<"$before")))
-    if [ $found = 1 ]; then
-        echo "ok self-test: $1 in $2"
-    else
-        echo "not ok self-test: $1 in $2: $found new faults found after: ${3:0:60}"
-        bad=1
+    [ -z "${broken["$1	$2"]+set}" ] || look
+    if [ -z "${kept[$2]+set}" ]; then
+        kept[$2]=
+        if [ -f "$copy/$2" ]; then
+            kept[$2]=$(mktemp "$copy/kept.XXXXXX.o")
+            cp "$copy/$2" "${kept[$2]}"
+        fi
     fi
-    if [ -s "$kept" ]; then cp "$kept" "$copy/$2"; else rm "$copy/$2"; fi
-    rm "$kept"
+    mkdir -p "$(dirname "$copy/$2")"
+    printf '%s\n' "$3" >>"$copy/$2"
+    broken["$1	$2"]=$3
+}
+
+# look: holds what is wrong now to the lines since the last look, which it then removes
+look() {
+    local now where found file
+    now=$(what_is_wrong "$copy")
+    for where in "${!broken[@]}"; do
+        found=$(($(grep -c "^$where" <<<"$now") - $(grep -c "^$where" <<<"$before")))
+        if [ $found = 1 ]; then
+            echo "ok self-test: ${where/	/ in }"
+        else
+            echo "not ok self-test: ${where/	/ in }: $found new faults found after: ${broken[$where]:0:60}"
+            bad=1
+        fi
+    done
+    for file in "${!kept[@]}"; do
+        if [ -n "${kept[$file]}" ]; then mv "${kept[$file]}" "$copy/$file"; else rm "$copy/$file"; fi
+    done
+    broken=() kept=()
 }
 
 breaks includes base/rng.c '#include "core/tensor.h"'
@@ -244,5 +260,6 @@ breaks length base/rng.h "$(printf 'static void f(void)\n{\n'; yes '    g();' | 
 breaks columns base/rng.h "/* $(yes word | head -25 | tr '\n' ' ')*/"
 breaks columns base/rng.h " *  $(yes '|   |' | head -25 | tr '\n' ' ')"
 breaks columns test/formula.h "    f($(yes x, | head -50 | tr -d '\n')x);"
+look
 
 exit $bad
