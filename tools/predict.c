@@ -278,19 +278,12 @@ static error *count_one(session *s, void *context, int64_t i, int64_t label, con
     return NULL;
 }
 
-static int64_t row_sum(const tally *t, int64_t n, int64_t row)
-{
-    int64_t sum = 0;
-    for (int64_t j = 0; j < n; j++)
-        sum += t->confusion[row * n + j];
-    return sum;
-}
-
-static int64_t column_sum(const tally *t, int64_t n, int64_t column)
+/* Of n counts, every `step`-th from `first`: a row of the matrix, or a column. */
+static int64_t sum_of(const tally *t, int64_t n, int64_t first, int64_t step)
 {
     int64_t sum = 0;
     for (int64_t i = 0; i < n; i++)
-        sum += t->confusion[i * n + column];
+        sum += t->confusion[first + i * step];
     return sum;
 }
 
@@ -307,8 +300,8 @@ static void print_tally(session *s, const tally *t)
            (long long)t->n, part_of_file(t->right, t->n), part_of_file(t->in_five, t->n));
     for (int64_t k = 0; k < n; k++) {
         int64_t hits = t->confusion[k * n + k];
-        printf("%s\t%lld\t%.4f\t%.4f\n", shown_name(s, k, room), (long long)row_sum(t, n, k),
-               part_of_file(hits, row_sum(t, n, k)), part_of_file(hits, column_sum(t, n, k)));
+        printf("%s\t%lld\t%.4f\t%.4f\n", shown_name(s, k, room), (long long)sum_of(t, n, k * n, 1),
+               part_of_file(hits, sum_of(t, n, k * n, 1)), part_of_file(hits, sum_of(t, n, k, n)));
     }
     printf("\nis, taken for");
     for (int64_t j = 0; j < n; j++)
@@ -378,7 +371,7 @@ static void draw_matrix(session *s, const tally *t, FILE *f)
                 TOP_EDGE - 6);
         print_escaped(f, name_of(s, i, room));
         fprintf(f, "</text>\n");
-        int64_t sum = row_sum(t, n, i);
+        int64_t sum = sum_of(t, n, i * n, 1);
         for (int64_t j = 0; j < n; j++) {
             int64_t k = t->confusion[i * n + j];
             int light = (int)(255 - 200 * (sum ? part_of_file(k, sum) : 0));

@@ -258,8 +258,7 @@ static error *make_vocab(const char *vocab, const uint8_t *train, size_t n, int 
 
 typedef struct {
     bpe *vocab;
-    token_writer *train, *val; /* val is NULL if there is no validation part */
-    char *vocab_path, *train_path, *val_path, *template_path; /* the last is not written here */
+    shard_files files; /* without a template */
 } outputs;
 
 static error *append_bytes(void *writer, const int32_t *ids, size_t n)
@@ -291,16 +290,6 @@ static error *encode_part(const bpe *v, const text *t, range part, bpe_special s
     return e;
 }
 
-static error *output_names(const char *prefix, outputs *o)
-{
-    if (asprintf(&o->vocab_path, "%s.vocab", prefix) < 0) o->vocab_path = NULL;
-    if (asprintf(&o->train_path, "%s_train.bin", prefix) < 0) o->train_path = NULL;
-    if (asprintf(&o->val_path, "%s_val.bin", prefix) < 0) o->val_path = NULL;
-    if (asprintf(&o->template_path, "%s.jinja", prefix) < 0) o->template_path = NULL;
-    if (o->vocab_path && o->train_path && o->val_path && o->template_path) return NULL;
-    return user_error("out of memory: no room for the name '%s'", prefix);
-}
-
 /* A sample needs a token and its successor. */
 static error *check_part(const char *name, size_t n_bytes, const token_writer *w)
 {
@@ -315,26 +304,17 @@ static error *check_part(const char *name, size_t n_bytes, const token_writer *w
 static error *write_parts(const text *t, size_t n_train, bpe_special special, int threads,
                           outputs *o)
 {
-    size_t n_val = t->n - n_train;
-    TRY(tokens_create(o->train_path, bpe_size(o->vocab), &o->train));
-    TRY(encode_part(o->vocab, t, (range){0, n_train}, special, threads, o->train));
-    TRY(check_part("train", n_train, o->train));
-    TRY(tokens_seal(o->train));
-    if (n_val == 0) return NULL;
-    TRY(tokens_create(o->val_path, bpe_size(o->vocab), &o->val));
-    TRY(encode_part(o->vocab, t, (range){n_train, t->n}, special, threads, o->val));
-    TRY(check_part("val", n_val, o->val));
-    return tokens_seal(o->val);
-}
-
-static error *name_files(outputs *o)
-{
-    TRY(bpe_save(o->vocab, o->vocab_path));
-    token_writer *train = o->train, *val = o->val;
-    o->train = NULL; /* finishing frees a writer */
-    TRY(tokens_finish(train));
-    o->val = NULL;
-    return val ? tokens_finish(val) : NULL;
+    static const char *const names[] = {"train", "val"};
+    const char *const paths[] = {o->files.train, o->files.val};
+    const range parts[] = {{0, n_train}, {n_train, t->n}};
+    for (int i = 0; i < 2 && parts[i].begin < parts[i].end; i++) {
+        token_writer **w = &o->files.writer[i];
+        TRY(tokens_create(paths[i], bpe_size(o->vocab), w));
+        TRY(encode_part(o->vocab, t, parts[i], special, threads, *w));
+        TRY(check_part(names[i], parts[i].end - parts[i].begin, *w));
+        TRY(tokens_seal(*w));
+    }
+    return NULL;
 }
 
 static void report_part(const char *name, size_t n_bytes, int64_t n_tokens, const char *path)
@@ -404,15 +384,17 @@ static error *make_files(const options *opt, bpe_special special, text *t, size_
     double learned = clock_now();
     TRY(write_parts(t, n_train, special, opt->threads, o));
     double written = clock_now();
-    int64_t train = tokens_written(o->train), val = o->val ? tokens_written(o->val) : 0;
-    TRY(name_files(o));
+    token_writer *const *w = o->files.writer;
+    int64_t train = tokens_written(w[0]), val = w[1] ? tokens_written(w[1]) : 0;
+    TRY(bpe_save(o->vocab, o->files.vocab));
+    TRY(shard_files_finish(&o->files));
 
     const char *how = strncmp(vocab, "bpe:", 4) == 0 ? "learned" : "loaded";
     printf("vocab %12" PRId32 " tokens, %s in %.2f s, text encoded in %.2f s   %s\n",
-           bpe_size(o->vocab), how, learned - begun, written - learned, o->vocab_path);
+           bpe_size(o->vocab), how, learned - begun, written - learned, o->files.vocab);
     report_documents(o->vocab, t);
-    report_part("train", n_train, train, o->train_path);
-    if (val > 0) report_part("val", t->n - n_train, val, o->val_path);
+    report_part("train", n_train, train, o->files.train);
+    if (val > 0) report_part("val", t->n - n_train, val, o->files.val);
     return NULL;
 }
 
@@ -427,16 +409,7 @@ static error *check_text(const text *t, size_t n_train, double fraction, const o
         return user_error("--val-fraction %g of %zu bytes is nothing: use a larger one, or 0 for "
                           "no validation part",
                           fraction, t->n);
-    if (n_train == t->n && access(o->val_path, F_OK) == 0)
-        return user_error("'%s' is left from an earlier run and would not fit the new vocabulary: "
-                          "remove it, or choose another --output",
-                          o->val_path);
-    if (access(o->template_path, F_OK) == 0)
-        return user_error(
-            "'%s' is left from an earlier run and is not the template of the new shards: "
-            "remove it, or choose another --output",
-            o->template_path);
-    return NULL;
+    return shard_files_check(&o->files, n_train < t->n, false);
 }
 
 static error *read_and_write(const options *opt, double fraction, bpe_special special, text *t,
@@ -444,7 +417,7 @@ static error *read_and_write(const options *opt, double fraction, bpe_special sp
 {
     for (int i = 0; i < opt->n_inputs; i++)
         TRY(read_input(opt, opt->inputs[i], t));
-    TRY(output_names(opt->prefix, o));
+    TRY(shard_files_name(&o->files, opt->prefix));
     size_t n_train = cut(t, fraction);
     TRY(check_text(t, n_train, fraction, o));
     return make_files(opt, special, t, n_train, o);
@@ -550,13 +523,8 @@ static error *tokenize(options *opt)
     text t = {0};
     outputs o = {0};
     error *e = read_and_write(opt, fraction, special, &t, &o);
-    tokens_discard(o.train);
-    tokens_discard(o.val);
+    shard_files_discard(&o.files);
     bpe_close(o.vocab);
-    free(o.vocab_path);
-    free(o.train_path);
-    free(o.val_path);
-    free(o.template_path);
     text_free(&t);
     return e;
 }

@@ -140,11 +140,6 @@ static error *read_inputs(chat_run *r)
 
 /* ---- files ---- */
 
-typedef struct {
-    char train[PATH_LENGTH], val[PATH_LENGTH], vocab[PATH_LENGTH], template_file[PATH_LENGTH];
-    token_writer *writer[2];
-} chat_files;
-
 static error *name_file(char *out, const char *prefix, const char *end)
 {
     if (snprintf(out, PATH_LENGTH, "%s%s", prefix, end) < PATH_LENGTH) return NULL;
@@ -175,7 +170,33 @@ static void report_part(const chat_run *r, const char *name, size_t first, size_
            end - first, tokens, learned, longest, path);
 }
 
-static error *finish_files(chat_files *f)
+error *shard_files_name(shard_files *f, const char *prefix)
+{
+    TRY(name_file(f->train, prefix, "_train.bin"));
+    TRY(name_file(f->val, prefix, "_val.bin"));
+    TRY(name_file(f->vocab, prefix, ".vocab"));
+    return name_file(f->template_file, prefix, ".jinja");
+}
+
+error *shard_files_check(const shard_files *f, bool val, bool template)
+{
+    const char *left = !val && !access(f->val, F_OK)                  ? f->val
+                       : !template && !access(f->template_file, F_OK) ? f->template_file
+                                                                      : NULL;
+    if (!left) return NULL;
+    return user_error(
+        "'%s' is left from an earlier run and does not belong to the new shards: remove "
+        "it, or choose another --output",
+        left);
+}
+
+void shard_files_discard(shard_files *f)
+{
+    for (int i = 0; i < 2; i++)
+        tokens_discard(f->writer[i]);
+}
+
+error *shard_files_finish(shard_files *f)
 {
     for (int i = 0; i < 2; i++) {
         token_writer *w = f->writer[i];
@@ -185,34 +206,23 @@ static error *finish_files(chat_files *f)
     return NULL;
 }
 
-static error *write_files(chat_run *r, chat_files *f)
+static error *write_files(chat_run *r, shard_files *f)
 {
     const chat_job *job = r->job;
     size_t n_val = (size_t)(job->fraction * (double)r->n + 0.5), n_source;
-    TRY(name_file(f->train, job->prefix, "_train.bin"));
-    TRY(name_file(f->val, job->prefix, "_val.bin"));
-    TRY(name_file(f->vocab, job->prefix, ".vocab"));
-    TRY(name_file(f->template_file, job->prefix, ".jinja"));
+    TRY(shard_files_name(f, job->prefix));
     if (job->fraction > 0 && n_val == 0 && r->n > 1) n_val = 1;
     if (r->n == 0 || n_val >= r->n)
         return user_error("%zu examples of which something is learned, %zu of them for validation: "
                           "none are left to train on; give more, or change --val-fraction",
                           r->n, n_val);
-    if (n_val == 0 && access(f->val, F_OK) == 0)
-        return user_error("'%s' is left from an earlier run and would not fit the new shards: "
-                          "remove it, or choose another --output",
-                          f->val);
     const char *source = chat_source(r->chat, &n_source);
-    if (!source && access(f->template_file, F_OK) == 0)
-        return user_error(
-            "'%s' is left from an earlier run and is not the template of the new shards: "
-            "remove it, or choose another --output",
-            f->template_file);
+    TRY(shard_files_check(f, n_val, source));
     TRY(write_part(r, f->train, 0, r->n - n_val, &f->writer[0]));
     if (n_val) TRY(write_part(r, f->val, r->n - n_val, r->n, &f->writer[1]));
     TRY(bpe_save(r->vocab, f->vocab));
     if (source) TRY(file_write_all(f->template_file, source, n_source));
-    TRY(finish_files(f));
+    TRY(shard_files_finish(f));
     report_part(r, "train", 0, r->n - n_val, f->train);
     if (n_val) report_part(r, "val", r->n - n_val, r->n, f->val);
     if (r->cut || r->skipped)
@@ -226,15 +236,14 @@ static error *write_files(chat_run *r, chat_files *f)
 error *tokenize_chat(const chat_job *job)
 {
     chat_run r = {.job = job};
-    chat_files f = {0};
+    shard_files f = {0};
     char path[PATH_LENGTH];
     TRY(tokenizer_path(job->vocab, path));
     error *e = bpe_open(path, &r.vocab);
     if (!e) e = chat_beside(job->template_file, path, r.vocab, &r.chat);
     if (!e) e = read_inputs(&r);
     if (!e && !job->show) e = write_files(&r, &f);
-    for (int i = 0; i < 2; i++)
-        tokens_discard(f.writer[i]);
+    shard_files_discard(&f);
     for (size_t i = 0; i < r.n; i++)
         chat_tokens_free(&r.examples[i]);
     free(r.examples);
