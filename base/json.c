@@ -1,6 +1,7 @@
 /* json.c - see json.h */
 #include "base/json.h"
 #include "base/files.h"
+#include "base/text_ends.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -106,17 +107,12 @@ error *json_keep_spellings(cJSON *json, const char *text, int64_t n)
 
 /* ---- members ---- */
 
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static error *check_names(const cJSON *object, char **name)
 {
     size_t n = 0;
     for (const cJSON *i = object->child; i; i = i->next)
         name[n++] = i->string;
-    if (n) qsort(name, n, sizeof *name, compare_names);
+    if (n) qsort(name, n, sizeof *name, text_order);
     for (size_t k = 1; k < n; k++)
         if (!strcmp(name[k - 1], name[k]))
             return user_error("an object in it has '%.100s' twice: only one can be meant", name[k]);

@@ -239,13 +239,6 @@ static void softmax_block(const head *h, block b, float *s, running *r)
     }
 }
 
-static void scale_row(float *x, int64_t n, float factor)
-{
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        x[i] *= factor;
-}
-
 /* Stores rows of sums, if they were not computed in place. */
 static void put_rows(const head *h, const float *sums, int64_t n, view to)
 {

@@ -95,13 +95,6 @@ static float softmax_row(const head *h, float *s, int64_t n, float distance, run
     return shrink;
 }
 
-static void scale_row(float *x, int64_t n, float factor)
-{
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        x[i] *= factor;
-}
-
 /* out of queries [first, first + n) of a head */
 static void attend(const head *h, int64_t first, int64_t n, void *result, int64_t ld)
 {

@@ -148,6 +148,13 @@ bool head_size_fits(device *dev, tensor out, int64_t heads);
 void activate(activation act, int64_t n, const float *x, float *y);
 void activate_grad(activation act, int64_t n, const float *x, float *dx);
 
+static inline void scale_row(float *x, int64_t n, float factor)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        x[i] *= factor;
+}
+
 /* Row r of a matrix of floats. */
 static inline float *row(tensor t, int64_t r)
 {

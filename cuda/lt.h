@@ -6,15 +6,9 @@
 #ifndef REGRAD_CUDA_LT_H
 #define REGRAD_CUDA_LT_H
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-#include "base/error.h"
-#ifdef __cplusplus
-}
-#endif
-
 #include <cublasLt.h>
+
+#include "base/error.h"
 
 #define LT_FUNCTIONS(X)                                                                            \
     X(Create)                                                                                      \
@@ -38,13 +32,7 @@ typedef struct {
 #undef LT_MEMBER
 } lt_library;
 
-#ifdef __cplusplus
-extern "C" {
-#endif
 error *lt_load(lt_library *out) NODISCARD;
 void lt_unload(lt_library *l);
-#ifdef __cplusplus
-}
-#endif
 
 #endif

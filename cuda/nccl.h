@@ -2,15 +2,9 @@
 #ifndef REGRAD_CUDA_NCCL_H
 #define REGRAD_CUDA_NCCL_H
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-#include "base/error.h"
-#ifdef __cplusplus
-}
-#endif
-
 #include <nccl.h>
+
+#include "base/error.h"
 
 #define NCCL_FUNCTIONS(X)                                                                          \
     X(GetErrorString)                                                                              \
@@ -34,13 +28,7 @@ typedef struct {
 #undef NCCL_MEMBER
 } nccl_library;
 
-#ifdef __cplusplus
-extern "C" {
-#endif
 error *nccl_load(nccl_library *out) NODISCARD;
 void nccl_unload(nccl_library *l);
-#ifdef __cplusplus
-}
-#endif
 
 #endif

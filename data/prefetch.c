@@ -17,7 +17,6 @@ typedef struct {
 
 typedef struct {
     source base;
-    source *inner;
     int64_t count, stride;            /* samples of a block, and from one block to the next */
     size_t input_bytes, target_bytes; /* of a block */
     slot *slots;                      /* (n) */
@@ -51,7 +50,7 @@ static void *work(void *argument)
         s->state = FILLING;
         p->next += p->stride;
         pthread_mutex_unlock(&p->lock);
-        error *e = source_read(p->inner, first, p->count, s->inputs, s->targets);
+        error *e = source_read(p->base.inner, first, p->count, s->inputs, s->targets);
         pthread_mutex_lock(&p->lock);
         s->failure = e;
         s->state = READY;
@@ -81,7 +80,7 @@ static error *prefetch_read(source *base, int64_t first, int64_t count, void *in
 {
     prefetch *p = (prefetch *)base;
     if (count != p->count || first % count)
-        return source_read(p->inner, first, count, inputs, targets);
+        return source_read(p->base.inner, first, count, inputs, targets);
     pthread_mutex_lock(&p->lock);
     if (!p->started || first != p->wanted) begin_at(p, first);
     slot *s = slot_of(p, first);
@@ -102,21 +101,6 @@ static error *prefetch_read(source *base, int64_t first, int64_t count, void *in
     return e;
 }
 
-static error *prefetch_fingerprint(const source *base, const fingerprint *known, fingerprint *out)
-{
-    return source_fingerprint(((const prefetch *)base)->inner, known, out);
-}
-
-static int64_t prefetch_bad(source *base, char *why, size_t size)
-{
-    return source_bad(((prefetch *)base)->inner, why, size);
-}
-
-static int64_t prefetch_warned(source *base, char *why, size_t size)
-{
-    return source_warned(((prefetch *)base)->inner, why, size);
-}
-
 static void prefetch_close(source *base)
 {
     prefetch *p = (prefetch *)base;
@@ -134,7 +118,7 @@ static void prefetch_close(source *base)
     pthread_cond_destroy(&p->changed);
     pthread_mutex_destroy(&p->lock);
     free(p->slots);
-    source_close(p->inner);
+    source_close(p->base.inner);
     free(p);
 }
 
@@ -154,11 +138,7 @@ static error *start(prefetch *p, int workers)
 error *prefetch_open(source *inner, int workers, int64_t count, int64_t stride, size_t input_bytes,
                      size_t target_bytes, source **out)
 {
-    static const source_ops ops = {.read = prefetch_read,
-                                   .fingerprint = prefetch_fingerprint,
-                                   .close = prefetch_close,
-                                   .bad = prefetch_bad,
-                                   .warned = prefetch_warned};
+    static const source_ops ops = {.read = prefetch_read, .close = prefetch_close};
     prefetch *p;
     if (workers > MOST_WORKERS) workers = MOST_WORKERS;
     error *e = alloc_array(&p, 1, sizeof *p);
@@ -166,8 +146,7 @@ error *prefetch_open(source *inner, int workers, int64_t count, int64_t stride, 
         source_close(inner);
         return e;
     }
-    p->base = (source){.ops = &ops, .count = inner->count, .ends = inner->ends};
-    p->inner = inner;
+    p->base = (source){.ops = &ops, .count = inner->count, .ends = inner->ends, .inner = inner};
     p->count = count;
     p->stride = stride;
     p->n = (int)prefetch_blocks(workers);

@@ -48,6 +48,7 @@ struct source {
     bool packed;      /* read_packed and learned are set, and read must not be used */
     char about[200];  /* a line about it; may be empty */
     int64_t left_out; /* how often a bad sample was read as an empty one */
+    source *inner;    /* ? whose samples these are: it answers what is asked of the data */
 };
 
 /* Samples first .. first + count of the run, in order. */
@@ -79,18 +80,21 @@ static inline int64_t source_learned(const source *s, int64_t first, int64_t cou
  * fingerprint, which is reused if the files have not changed since. */
 static inline error *source_fingerprint(const source *s, const fingerprint *known, fingerprint *out)
 {
+    if (s->inner) s = s->inner;
     return s->ops->fingerprint(s, known, out);
 }
 
 /* How many samples were skipped because they are bad, and what was wrong with the last. */
 static inline int64_t source_bad(source *s, char *why, size_t size)
 {
+    if (s->inner) s = s->inner;
     return s->ops->bad ? s->ops->bad(s, why, size) : 0;
 }
 
 /* How many samples were read with a warning, and which was the last. */
 static inline int64_t source_warned(source *s, char *why, size_t size)
 {
+    if (s->inner) s = s->inner;
     return s->ops->warned ? s->ops->warned(s, why, size) : 0;
 }
 

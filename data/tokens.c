@@ -122,11 +122,6 @@ static error *add_shard(token_set *t, const char *path, token_form form)
     return error_context(check_shard(s, form), "token shard '%s'", path);
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static error *add_files(token_set *t, const char *pattern, token_form form)
 {
     if (access(pattern, F_OK) == 0 || !strpbrk(pattern, "*?[")) return add_shard(t, pattern, form);
@@ -140,7 +135,7 @@ static error *add_files(token_set *t, const char *pattern, token_form form)
     if (status != 0)
         return user_error("cannot look for '%s': %s: check the path", pattern,
                           status == GLOB_NOSPACE ? "out of memory" : "a directory cannot be read");
-    qsort(found.gl_pathv, found.gl_pathc, sizeof *found.gl_pathv, by_name);
+    qsort(found.gl_pathv, found.gl_pathc, sizeof *found.gl_pathv, text_order);
     error *e = NULL;
     for (size_t i = 0; i < found.gl_pathc && !e; i++)
         e = add_shard(t, found.gl_pathv[i], form);

@@ -113,18 +113,11 @@ static void begin_value(gguf *g, const char *key, uint32_t type)
     g->n_values++;
 }
 
-static void keep_failure(gguf *g, error *e)
-{
-    if (g->failure)
-        error_free(e);
-    else
-        g->failure = e;
-}
-
 void gguf_u32(gguf *g, const char *key, int64_t value)
 {
     if (value < 0 || value > UINT32_MAX)
-        keep_failure(g, user_error("%s: %lld does not fit the GGUF format", key, (long long)value));
+        g->failure = error_first(
+            g->failure, user_error("%s: %lld does not fit the GGUF format", key, (long long)value));
     begin_value(g, key, VALUE_U32);
     put_u32(g->values.to, (uint32_t)value);
 }
@@ -208,7 +201,7 @@ void gguf_tensor(gguf *g, const char *name, gguf_type type, int64_t rows, int64_
     if (!e && strlen(name) >= NAME_LENGTH)
         e = internal_error("%s: GGUF's names have at most %d bytes", name, NAME_LENGTH - 1);
     if (e) {
-        keep_failure(g, e);
+        g->failure = error_first(g->failure, e);
         return;
     }
     entry *t = &g->tensors[g->n++];

@@ -239,8 +239,8 @@ static error *read_all(const safetensors *s, const named_tensor *list, int n, bo
     return check_rest(s, used, list[0].name); /* models list it first */
 }
 
-static error *read_params(const safetensors *s, params *p, float_cast cast,
-                          const tensor_source *into, device *dev)
+error *params_read_into(const safetensors *s, params *p, float_cast cast, const tensor_source *into,
+                        device *dev)
 {
     named_tensor *list;
     bool *used = NULL;
@@ -255,18 +255,12 @@ static error *read_params(const safetensors *s, params *p, float_cast cast,
 
 error *params_read(const safetensors *s, params *p, device *dev)
 {
-    return read_params(s, p, CAST_NONE, NULL, dev);
+    return params_read_into(s, p, CAST_NONE, NULL, dev);
 }
 
 error *params_read_cast(const safetensors *s, params *p, float_cast cast, device *dev)
 {
-    return read_params(s, p, cast, NULL, dev);
-}
-
-error *params_read_into(const safetensors *s, params *p, float_cast cast, const tensor_source *into,
-                        device *dev)
-{
-    return read_params(s, p, cast, into, dev);
+    return params_read_into(s, p, cast, NULL, dev);
 }
 
 /* ---- adapters ---- */

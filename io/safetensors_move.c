@@ -409,8 +409,8 @@ static error *fetch_runs(elements s, const named_tensor *t, device *dev, const s
     return NULL;
 }
 
-static error *fetch(const safetensors *s, int64_t i, const named_tensor *into, float_cast cast,
-                    device *dev)
+error *safetensors_fetch_cast(const safetensors *s, int64_t i, const named_tensor *into,
+                              float_cast cast, device *dev)
 {
     const safetensors_entry *entry = safetensors_entry_at(s, i);
     dtype type = into->value.type;
@@ -427,13 +427,7 @@ static error *fetch(const safetensors *s, int64_t i, const named_tensor *into, f
 
 error *safetensors_fetch(const safetensors *s, int64_t i, const named_tensor *into, device *dev)
 {
-    return fetch(s, i, into, CAST_NONE, dev);
-}
-
-error *safetensors_fetch_cast(const safetensors *s, int64_t i, const named_tensor *into,
-                              float_cast cast, device *dev)
-{
-    return fetch(s, i, into, cast, dev);
+    return safetensors_fetch_cast(s, i, into, CAST_NONE, dev);
 }
 
 error *safetensors_fetch_piece(const safetensors *s, int64_t i, const named_tensor *into,

@@ -678,11 +678,6 @@ bool options_offloads(const options *o)
     return o->offload != OFFLOAD_NONE || o->offload_activations;
 }
 
-static error *resolve_host_memory(options *o)
-{
-    return o->host_memory ? option_size("host-memory", o->host_memory, &o->host_bytes) : NULL;
-}
-
 const char *options_second_place(const options *o, char *buffer, size_t size)
 {
     if (o->device == DEVICE_CUDA) return "in the host's memory";
@@ -757,7 +752,7 @@ static error *resolve(options *o)
     TRY(resolve_schedule(o));
     TRY(resolve_attention(o));
     TRY(resolve_offload(o));
-    TRY(resolve_host_memory(o));
+    if (o->host_memory) TRY(option_size("host-memory", o->host_memory, &o->host_bytes));
     if (o->memory) TRY(option_sizes(o->memory, o->sizes, &o->n_sizes));
     TRY(resolve_allow(o));
     TRY(command_line_word("device", o->device_name, device_choice_names, DEVICE_CHOICES, &where));

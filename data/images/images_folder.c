@@ -18,6 +18,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "base/text_ends.h"
 #include "base/files.h"
 #include "base/grow.h"
 #include "base/shown.h"
@@ -50,14 +51,9 @@ static error *listing_add(listing *l, char *path)
     return e;
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static void listing_sort(listing *l)
 {
-    if (l->n) qsort(l->path, l->n, sizeof *l->path, by_name);
+    if (l->n) qsort(l->path, l->n, sizeof *l->path, text_order);
 }
 
 /* What is met on the way. */
@@ -278,9 +274,9 @@ static void tell(const walk *w, const char *path)
     size_t size = sizeof w->set->passed_over, used = strlen(text);
     if (!w->others && !w->hidden) return;
     snprintf(text + used, size - used,
-             "%s%s: skipped %lld file%s without a picture%s%.150s%s, %lld hidden",
-             used ? "; " : "", path, (long long)w->others, w->others == 1 ? "" : "s",
-             w->others ? " (" : "", w->first, w->others ? ")" : "", (long long)w->hidden);
+             "%s%s: skipped %lld file%s without a picture%s%.150s%s, %lld hidden", used ? "; " : "",
+             path, (long long)w->others, w->others == 1 ? "" : "s", w->others ? " (" : "", w->first,
+             w->others ? ")" : "", (long long)w->hidden);
 }
 
 error *images_add_directory(image_set *s, const char *path)

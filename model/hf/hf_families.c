@@ -86,29 +86,27 @@ static error *decode_gpt2(const hf_source *s, hf_model *m)
     OPTION(vocab, vocab_), OPTION(width, width_), OPTION(inner, inner_), OPTION(layers, layers_),  \
         OPTION(heads, heads_), OPTION(kv_heads, kv_heads_), OPTION(context, context_)
 #define FULL_ATTENTION ELSEWHERE("layer_types"), MUST("attention_dropout", 0)
-#define LLAMA_SIZES(...)                                                                           \
-    LLAMA_SIZES_ALONE(__VA_ARGS__), OPTION(norm_eps, 1e-6), ROPE_FIELDS, FULL_ATTENTION
+#define LLAMA_SIZES(eps, ...)                                                                      \
+    LLAMA_SIZES_ALONE(__VA_ARGS__), OPTION(norm_eps, eps), ROPE_FIELDS, FULL_ATTENTION
+
+#define LLAMA_OPTIONS_UNSET OPTION(head_size, 0), OPTION(act, ACT_SILU), OPTION(tied, false)
 
 static const hf_field llama_fields[] = {
-    LLAMA_SIZES(32000, 4096, 11008, 32, 32, 0, 2048),
-    OPTION(head_size, 0),
-    OPTION(act, ACT_SILU),
-    OPTION(tied, false),
+    LLAMA_SIZES(1e-6, 32000, 4096, 11008, 32, 32, 0, 2048),
+    LLAMA_OPTIONS_UNSET,
     FIELD(HF_FLAG, "attention_bias", M(qkv_bias), false),
     FIELD(HF_FLAG, "mlp_bias", M(linear_bias), false),
 };
 
 static const hf_field qwen2_fields[] = {
-    LLAMA_SIZES(151936, 4096, 22016, 32, 32, 32, 32768),
-    OPTION(head_size, 0),
-    OPTION(act, ACT_SILU),
-    OPTION(tied, false),
+    LLAMA_SIZES(1e-6, 151936, 4096, 22016, 32, 32, 32, 32768),
+    LLAMA_OPTIONS_UNSET,
     MUST_FLAG("use_sliding_window", false),
     MUST_FLAG("use_mrope", false),
 };
 
 static const hf_field qwen3_fields[] = {
-    LLAMA_SIZES(151936, 4096, 22016, 32, 32, 32, 32768),
+    LLAMA_SIZES(1e-6, 151936, 4096, 22016, 32, 32, 32, 32768),
     OPTION(head_size, 128),
     OPTION(act, ACT_SILU),
     OPTION(tied, false),
@@ -117,7 +115,7 @@ static const hf_field qwen3_fields[] = {
 };
 
 static const hf_field gemma_fields[] = {
-    LLAMA_SIZES(256000, 3072, 24576, 28, 16, 16, 8192),
+    LLAMA_SIZES(1e-6, 256000, 3072, 24576, 28, 16, 16, 8192),
     OPTION(head_size, 256),
     NAMED(act, "hidden_activation", NULL, ACT_GELU_TANH),
     ELSEWHERE("hidden_act"),
@@ -240,10 +238,8 @@ static void encode_gemma2(hf_model *m)
 /* ---- Mistral ---- */
 
 static const hf_field mistral_fields[] = {
-    LLAMA_SIZES(32000, 4096, 14336, 32, 32, 8, 131072),
-    OPTION(head_size, 0),
-    OPTION(act, ACT_SILU),
-    OPTION(tied, false),
+    LLAMA_SIZES(1e-6, 32000, 4096, 14336, 32, 32, 8, 131072),
+    LLAMA_OPTIONS_UNSET,
     OPTION(window, 4096),
     MUST_FLAG("attention_bias", false), /* in files made from LLaMA's */
     MUST_FLAG("mlp_bias", false),
@@ -283,26 +279,16 @@ static error *decode_smollm3(const hf_source *s, hf_model *m)
 /* ---- OLMo 2 ---- */
 
 static const hf_field olmo2_fields[] = {
-    LLAMA_SIZES_ALONE(50304, 4096, 11008, 32, 32, 0, 2048),
-    OPTION(norm_eps, 1e-5),
-    ROPE_FIELDS,
-    FULL_ATTENTION,
-    OPTION(head_size, 0),
-    OPTION(act, ACT_SILU),
-    OPTION(tied, false),
+    LLAMA_SIZES(1e-5, 50304, 4096, 11008, 32, 32, 0, 2048),
+    LLAMA_OPTIONS_UNSET,
     FIELD(HF_FLAG, "attention_bias", M(qkv_bias), false),
 };
 
 /* ---- Phi 3 and 4 ---- */
 
 static const hf_field phi3_fields[] = {
-    LLAMA_SIZES_ALONE(32064, 3072, 8192, 32, 32, 0, 4096),
-    OPTION(norm_eps, 1e-5),
-    ROPE_FIELDS,
-    FULL_ATTENTION,
-    OPTION(head_size, 0),
-    OPTION(act, ACT_SILU),
-    OPTION(tied, false),
+    LLAMA_SIZES(1e-5, 32064, 3072, 8192, 32, 32, 0, 4096),
+    LLAMA_OPTIONS_UNSET,
     FIELD(HF_PART, "partial_rotary_factor", M(rotary_part), 1),
     OPTION(window, 0),
     FIELD(HF_NONE, "pad_token_id", 0, 0), /* as above */

@@ -17,7 +17,10 @@
 #include "test/cudasim/emu.h"
 #include "test/cudasim/runtime.h"
 #include "base/fp8.h"
+#include <cublasLt.h>
+extern "C" {
 #include "cuda/lt.h"
+}
 
 #include <stdlib.h>
 #include <vector>

@@ -15,7 +15,10 @@
  * another rank has failed.
  */
 #include "test/cudasim/emu.h"
+#include <nccl.h>
+extern "C" {
 #include "cuda/nccl.h"
+}
 #include "base/bf16.h"
 
 #include <atomic>
