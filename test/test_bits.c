@@ -1,6 +1,6 @@
 /* test_bits.c - memory techniques change no bits.
  *
- * A tied two-layer model with odd sizes is trained for 25 steps under every gradient policy, in
+ * A tied two-layer model with odd sizes is trained for 10 steps under every gradient policy, in
  * both forms, with and without clipping, with one and with four micro-batches.  Whatever is
  * compared must agree in every parameter, every loss and every gradient norm; and the policy
  * asserted is the one at work.
@@ -24,7 +24,7 @@
 
 static int steps_of_run(void)
 {
-    return thin_run() ? 6 : (int)tries(25, 50);
+    return thin_run() ? 6 : (int)tries(10, 50);
 }
 
 typedef struct {
@@ -130,8 +130,8 @@ static void test_images(void **state)
     each_setting(SMALL_VIT "--drop-path 0.3 --mixup 0.5 --random-crop 2 --flip ", "adamw", true);
 }
 
-/* The small form of each family, by the six optimizers: _r changes no bits, and it learns.  LONG=1:
- * under every policy and in both forms, too. */
+/* The small form of each family, by the six optimizers: _r changes no bits, and by one of them it
+ * learns.  LONG=1: under every policy and in both forms, too. */
 static void test_families(void **state)
 {
     (void)state;
@@ -150,12 +150,13 @@ static void test_families(void **state)
             if (long_run()) all_policies_agree(sizes, names[k], "0", 1, same_passes, "");
             setting a = {names[k], "fused", "own", "0", 1, sizes};
             setting b = {reduced, "fused", "auto", "0", 1, sizes};
-            const char *to_learn = thin_run() ? "" : "--steps 50";
+            bool learns = !thin_run() && (long_run() || k == (int)i % 3);
+            const char *to_learn = learns ? "--steps 50" : "";
             small_result want = train(&a, to_learn), got = train(&b, to_learn);
             assert_int_equal(got.policy, GRADS_RELEASE);
             same(&a, &want, &b, &got);
             double last = want.loss[want.steps - 1];
-            if (!thin_run() && !(last < want.loss[0] - 0.2))
+            if (learns && !(last < want.loss[0] - 0.2))
                 fail_msg("%s-nano, %s: loss %.4f -> %.4f", families[i], names[k], want.loss[0],
                          last);
             small_free(&want);
