@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "core/ops.h"
 #include "fuzz/memory_files.h"
 
 /* Defined by a target. */
@@ -29,5 +30,8 @@ void fuzz_keep_texts(const char *const *texts, size_t n); /* each of them */
 
 /* Ends the program if e is an error of ours, or not one line; frees it.  True: there was none. */
 int fuzz_fine(error *e);
+
+/* A device that can take values, and nothing else. */
+device fuzz_device(void);
 
 #endif

@@ -7,12 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void copy(device *dev, int stream, void *to, const void *from, size_t n)
-{
-    (void)dev, (void)stream;
-    memcpy(to, from, n);
-}
-
 /* Four patches of two pixels, one layer, one head, width 2, three classes. */
 static error *small_vit(model_config *c)
 {
@@ -26,8 +20,7 @@ static error *small_vit(model_config *c)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-    static const device_ops ops = {.name = "fuzz", .working_types = 1u << F32, .put = copy};
-    device dev = {.ops = &ops, .threads = 1};
+    device dev = fuzz_device();
     model_config c;
     params p = {.type = F32};
     training_policy policy = {0};

@@ -15,16 +15,9 @@ static const char config[] =
     "\"num_attention_heads\":2,\"num_key_value_heads\":1,\"vocab_size\":3,\"max_position_"
     "embeddings\":4}";
 
-static void copy(device *dev, int stream, void *to, const void *from, size_t n)
-{
-    (void)dev, (void)stream;
-    memcpy(to, from, n);
-}
-
 static void read_all(const weights *w, bool widen)
 {
-    static const device_ops ops = {.name = "fuzz", .working_types = 1u << F32, .put = copy};
-    device dev = {.ops = &ops, .threads = 1};
+    device dev = fuzz_device();
     params p = {.type = F32};
     training_policy policy = {0};
     model *m;

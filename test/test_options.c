@@ -139,6 +139,7 @@ static const row rows[] = {
     WORD("out", "here", out, "runs/train"),
     NUMBER("gpus", "4", INTEGER, gpus, 1, "1025", false),
     NUMBER("zero", "2", INTEGER, zero, 0, "4", true),
+    NUMBER("shard-group", "4", INTEGER, shard_group, 0, "1048577", true),
     NUMBER("prefetch", "3", INTEGER, prefetch, -1, "1001", true),
     NUMBER("bucket", "25", INTEGER, bucket, 0, "1048577", true),
     NUMBER("watchdog", "60", INTEGER, watchdog, 25, "0", false),
