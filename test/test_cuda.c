@@ -436,6 +436,50 @@ static void test_too_much(void **state)
 #ifdef CUDASIM
 
 /* What cuDNN's engines do not take is said when they are asked, with what to do. */
+#ifdef CUDASIM
+/* What a training asked of cublasLt. */
+static emu_products products_of(const char *what)
+{
+    small_result r;
+    emu_products before = emu_products_ever();
+    train_on("cuda", what, &r);
+    small_free(&r);
+    emu_products p = emu_products_ever();
+    return (emu_products){p.made - before.made, p.with_epilogue - before.with_epilogue,
+                          p.of_8_bits - before.of_8_bits, p.refused_late - before.refused_late,
+                          p.without_algorithm - before.without_algorithm};
+}
+
+/* Which way products take: the library's, with epilogues, in 8 bits; the next algorithm or none
+ * where it has none. */
+static void test_ways_of_products(void **state)
+{
+    (void)state;
+    enum { LAYERS = 2, MATRICES = 4, FORMS = 3, STEPS = 2 };
+    const char *const small = "--layers 2 --heads 2 --context 16 --seq 16 --batch 2 --vocab 64 "
+                              "--optim adamw --steps 2 --no-cuda-graph ";
+    char what[400];
+    snprintf(what, sizeof what, "%s --width 32", small);
+    emu_products p = products_of(what);
+    assert_true(p.made >= LAYERS * MATRICES * FORMS * STEPS && p.with_epilogue > 0);
+    assert_true(!p.of_8_bits && !p.refused_late && !p.without_algorithm);
+    snprintf(what, sizeof what, "%s --width 32 --dtype bf16", small);
+    emu_products wide = products_of(what);
+    assert_true(wide.made >= LAYERS * MATRICES * FORMS * STEPS && wide.with_epilogue > 0);
+    assert_true(!wide.of_8_bits && !wide.refused_late && !wide.without_algorithm);
+    snprintf(what, sizeof what, "%s --width 32 --dtype bf16 --products fp8", small);
+    p = products_of(what);
+    assert_int_equal(p.of_8_bits, LAYERS * MATRICES * FORMS * STEPS);
+    assert_int_equal(p.made, wide.made);
+    snprintf(what, sizeof what, "%s --width 36 --dtype bf16", small); /* no multiple of 8 */
+    p = products_of(what);
+    assert_true(p.made > 0 && p.refused_late > 0);
+    snprintf(what, sizeof what, "%s --heads 3 --width 33 --dtype bf16", small); /* odd */
+    p = products_of(what);
+    assert_true(p.made > 0 && p.without_algorithm > 0);
+}
+#endif
+
 static void test_cudnn_refuses(void **state)
 {
     (void)state;
@@ -709,6 +753,7 @@ int main(void)
         cmocka_unit_test(test_too_much),
 #ifdef CUDASIM
         cmocka_unit_test(test_cudnn_refuses),
+        cmocka_unit_test(test_ways_of_products),
         cmocka_unit_test(test_no_memory_later),
         cmocka_unit_test(test_no_room),
         cmocka_unit_test(test_machines),

@@ -371,8 +371,8 @@ done
 {
     wide="${gpt/--width 24/--width 64} --steps 4 --checkpoint-every 4"
     equal '--offload states, accumulated, clipped, 3 ranks, stage 2' 3 2 1 2 $wide --offload states --optim adamw_r --grad-clip 0.5
-    run 1 base $wide --batch 2
-    equal '--offload states, adapters, accumulated, 2 ranks, stage 3' 2 3 1 2 $wide --load base --lora 8 --offload states
+    run 1 wide $wide --batch 2
+    equal '--offload states, adapters, accumulated, 2 ranks, stage 3' 2 3 1 2 $wide --load wide --lora 8 --offload states
     equal '--offload activations, accumulated, 2 ranks, stage 3' 2 3 1 2 $wide --offload activations --optim lion_r
     run 2 near $wide --batch 2 --accum 2 --zero 2 && run 2 far $wide --batch 2 --accum 2 --zero 2 --offload states && same_bits near far &&
         ok '--offload states, accumulated: the same bits' || not_ok "--offload states, accumulated: $(grep -hm1 '^train_' far.txt)"

@@ -165,6 +165,13 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
     return take(&p->align[a - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES], value, bytes);
 }
 
+static emu_products ever;
+
+emu_products emu_products_ever(void)
+{
+    return ever;
+}
+
 /* ---- what is refused ---- */
 
 /* op(A) (m,k) times op(B) (k,n) */
@@ -277,7 +284,9 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
         data[ALGO_ROUNDS] = p->schemes & CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
         *found = k + 1;
     }
-    return *found ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
+    if (*found) return CUBLAS_STATUS_SUCCESS;
+    ever.without_algorithm++;
+    return CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
 /* ---- the product ---- */
@@ -426,10 +435,16 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
                        : in_8_bits(a->type) ? "product of 8 bits"
                                             : "product";
     if (emu_recorded(what)) return CUBLAS_STATUS_SUCCESS;
-    if (refused_late(out, (int)algo->data[ALGO_NUMBER])) return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (refused_late(out, (int)algo->data[ALGO_NUMBER])) {
+        ever.refused_late++;
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    }
     if (in_8_bits(a->type) &&
         !(aligned(A, 16) && aligned(B, 16) && aligned(C, 16) && aligned(D, 16)))
         return CUBLAS_STATUS_NOT_SUPPORTED;
+    ever.made++;
+    ever.with_epilogue += d->epilogue != CUBLASLT_EPILOGUE_DEFAULT;
+    ever.of_8_bits += in_8_bits(a->type);
     bool other = !aligned(A, 16) || !aligned(B, 16) || !aligned(D, 16);
     call x = {algo->data[ALGO_ROUNDS] != 0, other, *d, *a, *b, *c, *out, *(const float *)alpha,
               *(const float *)beta,         A,     B,  C,  D};

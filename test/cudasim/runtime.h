@@ -72,6 +72,14 @@ int emu_graph_launches(void);
 /* How many graphs of cuDNN's have been executed, ever. */
 int emu_cudnn_calls(void);
 
+/* What cublasLt was asked for, ever.  Products that are not in it were made by our own kernel. */
+typedef struct {
+    int made, with_epilogue, of_8_bits; /* products */
+    int refused_late;                   /* by an algorithm that the heuristic had named */
+    int without_algorithm;              /* questions to which the heuristic had no answer */
+} emu_products;
+emu_products emu_products_ever(void);
+
 /* Are these bytes inside one allocation of device memory, and allowed? */
 bool emu_may_touch(const void *memory, size_t bytes);
 
