@@ -1,9 +1,10 @@
 /* fuzz_state.c - a checkpoint's state.json, with the options and the model
- * in it: run/run_state.h. */
+ * in it: run/run_values.h, as run/run_state.h reads it. */
 #include "fuzz/fuzz.h"
 #include "base/json.h"
 #include "optim/rules/adamw.h"
 #include "run/run_state.h"
+#include "run/run_values.h"
 
 #include <stdio.h>
 #include <stdlib.h>

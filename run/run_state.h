@@ -2,7 +2,7 @@
  *
  *   model.safetensors       every parameter, by name           }  tensors: with names, dtypes and
  *   optimizer.safetensors   every state, as PARAMETER.STATE    }  shapes; never converted
- *   state.json              every value, and what it was made with (the table in run_state.c)
+ *   state.json              every value, and what it was made with (run_values.h)
  *   config.json             the model's sizes, in Hugging Face's format
  *   tokenizer.vocab         the tokenizer, if it is known
  *
