@@ -54,9 +54,13 @@ static inline bool products_narrow(const char *products)
  * begin on 16 bytes. The third side, the tokens, may have any length. */
 enum { NARROW_UNIT = 16, NARROW_HEAD = 8192 };
 
-/* What operation `narrow` has beside the codes: floats of a scale, of which the first is what the
- * codes must be multiplied by, and numbers of its scratch. */
-enum { NARROW_SCALE = 4, NARROW_GROUPS = 512, NARROW_TILE = 64 };
+/* What operation `narrow` has beside the codes. */
+enum {
+    NARROW_SCALE =
+        4, /* floats of a scale: what the codes must be multiplied by, and up to 16 bytes */
+    NARROW_GROUPS = 512, /* largest magnitudes that are found at a time, in its scratch */
+    NARROW_TILE = 64     /* rows whose column sums are taken together */
+};
 
 /* The side that is summed over, with the padding of a transposed operand. */
 static inline int64_t narrow_side(int64_t rows)

@@ -88,6 +88,7 @@ static float find_scale(device *dev, narrowing *w)
     uint32_t amax = 0;
     w->amax = &amax;
     pool_for(cpu_threads(dev), w->rows, rows_at_once(w->cols), amax_range, w);
+    w->amax = NULL;
     bool finite = amax < 0x7f80;
     int k = finite ? narrow_exponent(w->format, amax) : 0;
     w->scale = power_of_2(k);

@@ -2,8 +2,8 @@
  *
  * They are created once.  A thread that waits, for work or for others, spins for some microseconds,
  * which is the usual wait in a step, and then sleeps: it takes no core from another program, nor
- * from the very thread that it waits for.  Where spinning did not pay, on a busy machine, it is
- * given up (cpu/pool.c).
+ * from the very thread that it waits for.  Where spinning does not pay, on a busy machine, it is
+ * cut down to a microsecond (cpu/pool.c).
  *
  *     pool_run:   caller ----f(0)----+         all threads call f; the caller is one of them
  *                 thread ----f(1)----+-->

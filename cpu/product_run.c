@@ -64,6 +64,7 @@ static bool by_pairs(device *dev, const product *p)
 
 void product_run(device *dev, const product *p)
 {
+    if (dev->failure) return; /* of product_narrow: there are no operands */
     if (cpu_blas(dev) && p->out.type == F32)
         pool_for(cpu_threads(dev), tiles_of(p->m) * tiles_of(p->n), 1, blas_range,
                  &(blas_work){cpu_blas(dev), p});

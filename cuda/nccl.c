@@ -180,15 +180,16 @@ static void add_across(device *dev, nccl_state *s)
     NCCL_DO(GroupStart());
     for (int i = 0; i < n && !dev->failure; i++) {
         const span *x = &s->put_off[i];
+        if (!x->n) continue;
         NCCL_DO(AllReduce(x->at, x->at, x->n, x->type, ncclSum, s->comms[ACROSS], on));
     }
     NCCL_DO(GroupEnd());
 }
 
-/* The own range, of this group's sums: at once, or when they have been issued. */
+/* The own range, of this group's sums: at once, or when they have been issued.  One that is empty
+ * counts, too: all ranks must cut what is open at the same call. */
 static void put_off(device *dev, nccl_state *s, span own)
 {
-    if (!own.n) return;
     s->put_off[s->n_put_off++] = own;
     if (!s->open) {
         add_across(dev, s);

@@ -73,13 +73,14 @@ typedef struct {
     tensor turned, scale; /* ? (K,R') u8, and its factor (core/ops.def, narrow) */
 } narrow_input;
 
-/* Does it stand in for x in backward? */
+/* Does this layer keep its input for backward in 8 bits, in place of x? */
 bool linear_keeps_narrow(const runtime *r, weight_ids ids);
-/* The same for room = t, and of x, or made(x), in 8 bits, which is kept. */
+/* As apply_linear, but of x, or made(x), in 8 bits; the transposed codes are in *keep for
+ * backward. */
 void apply_linear_keeping(runtime *r, weight_ids ids, tensor out, tensor x, activation made,
                           narrow_input *keep, tensor residual, activation act, tensor pre);
 void narrow_input_drop(runtime *r, narrow_input *n);
-/* The same for room = t. */
+/* As apply_linear_in, for room = t. */
 void apply_linear(runtime *r, weight_ids ids, tensor out, tensor x, tensor residual, activation act,
                   tensor pre);
 

@@ -85,7 +85,6 @@ typedef struct {
 struct model {
     model_config config;
     training_policy training;
-    dtype type;
     convolution stem;
     res_block *blocks; /* [layers] */
     res_state *states; /* [layers] */
@@ -215,7 +214,6 @@ static error *resnet_create(const model_config *c, const training_policy *how, p
     TRY(alloc_array(&m, 1, sizeof *m));
     m->config = *c;
     m->training = *how;
-    m->type = p->type;
     size_t layers = (size_t)c->layers;
     error *e = alloc_array(&m->blocks, layers, sizeof *m->blocks);
     if (!e) e = alloc_array(&m->states, layers, sizeof *m->states);

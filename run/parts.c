@@ -1,6 +1,6 @@
 /* parts.c - see parts.h */
 #include "run/parts.h"
-#include "base/files.h"
+#include "base/json.h"
 #include "run/gather.h"
 
 #include <cjson/cJSON.h>
@@ -140,9 +140,5 @@ error *parts_index_write(const char *path, const char *front, const tensor_list 
           *map = cJSON_AddObjectToObject(index, "weight_map");
     bool ok = about && map && list_names(map, front, part, ranks, &bytes) &&
               cJSON_AddNumberToObject(about, "total_size", bytes);
-    char *text = ok ? cJSON_Print(index) : NULL;
-    error *e = text ? file_write_text(path, text) : user_error("out of memory for %s", path);
-    cJSON_free(text);
-    cJSON_Delete(index);
-    return e;
+    return json_save(index, ok, path, path);
 }

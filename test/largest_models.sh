@@ -13,7 +13,7 @@ report() { if [ "$2" -eq 0 ]; then echo "ok largest models: $1"; else echo "not 
 largest() { scripts/largest-model --program "$PWD/build/release/train_gpt" "$@" 2>&1 | tail -n 1; }
 
 # section TITLE: the page's lines under it
-section() { sed -n "/^## $1/,/^## [^$(printf %.1s "$1")]/p" "$page"; }
+section() { awk -v title="## $1" '/^## / { on = index($0, title) == 1 } on' "$page"; }
 
 row=$(largest --model llama2-7b --memory 24 --only params)
 section '7 billion' | grep -qxF "$row"

@@ -435,8 +435,6 @@ static void test_too_much(void **state)
 
 #ifdef CUDASIM
 
-/* What cuDNN's engines do not take is said when they are asked, with what to do. */
-#ifdef CUDASIM
 /* What a training asked of cublasLt. */
 static emu_products products_of(const char *what)
 {
@@ -478,8 +476,7 @@ static void test_ways_of_products(void **state)
     p = products_of(what);
     assert_true(p.made > 0 && p.without_algorithm > 0);
 }
-#endif
-
+/* What cuDNN's engines do not take is said when they are asked, with what to do. */
 static void test_cudnn_refuses(void **state)
 {
     (void)state;

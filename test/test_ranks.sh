@@ -430,12 +430,12 @@ done
         mpi=$!
         for k in $(seq 500); do [ ! -e killed/step_0000000$i ] || break; sleep .02; done
         sleep .0$((RANDOM % 5))
-        kill -9 $(pgrep -f "^$root/build/release/train_gpt .*--out killed$" | tail -n $((1 + i % 2)))
-        wait $mpi
+        kill -9 $(pgrep -P $mpi train_gpt | tail -n $((1 + i % 2)))
+        ! wait $mpi || { echo 'nobody was killed' >killed.txt && break; }
         run_again=$(mpirun -np 2 "$root/build/release/"$gpt $common --steps 40 --batch 3 --zero 3 --checkpoint-every 40 --checkpoint-parts --out killed --resume auto 2>&1) &&
             grep -q '^resuming from killed/step_' <<<"$run_again" || { echo "$run_again" >killed.txt && break; }
         [ -e straight ] || run 2 straight $gpt --steps 40 --batch 3 --zero 3
-        same_bits killed straight || break
+        same_bits killed straight || { echo 'other bits' >killed.txt && break; }
         [ $i != 4 ] || i=done
     done
     [ $i = done ] && ok 'ranks killed while parts are written: resumed, the same bits' || not_ok "ranks killed while parts are written: $(tail -n 1 killed.txt)"

@@ -94,10 +94,11 @@ static void put_cell(FILE *to, const char *text)
 /* clang-format off */
 static const char *const made_by[] = {
     "steps", "batch", "accum", "ranks", "seq", "epochs", "optim", "lr", "schedule", "warmup",
-    "final-lr-fraction", "beta1", "beta2", "eps", "weight-decay", "grad-clip", "dtype", "lora",
-    "lora-alpha", "lora-on", "lora-dropout", "base", "dropout", "z-loss", "label-smoothing",
-    "drop-path", "mixup", "cutmix", "rand-augment", "ema", "freeze", "train-only", "sparsity",
-    "seed"};
+    "final-lr-fraction", "beta1", "beta2", "beta3", "eps", "weight-decay", "grad-clip", "dtype",
+    "lora", "lora-alpha", "lora-on", "lora-dropout", "base", "dropout", "z-loss", "label-smoothing",
+    "drop-path", "mixup", "cutmix", "rand-augment", "flip", "random-crop", "resized-crop",
+    "color-jitter", "random-erasing", "ema", "ema-warmup", "layer-decay", "freeze", "train-only",
+    "sparsity", "seed"};
 /* clang-format on */
 
 static void put_options(FILE *to, const model_card *c)

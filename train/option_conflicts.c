@@ -200,8 +200,8 @@ static const conflict resolved[] = {
      {"--checkpoint-async with --offload {offload}: its copy would take the memory that this "
       "frees; leave one out"}},
     {{keeps_in_parts, offloads},
-     {"--checkpoint-parts with --offload {offload}: what is there is written by one rank; leave "
-      "one out"}},
+     {"--checkpoint-parts with --offload {offload}: offloaded states are written by one rank; "
+      "leave one out"}},
     {{keeps_in_parts, keeps_beside},
      {"--checkpoint-parts with --checkpoint-async: beside the training one rank writes all; leave "
       "one out"}},
@@ -249,8 +249,7 @@ static const conflict resolved[] = {
       "gathered; give --zero 3, or --prefetch 0"}},
     {{ranked, shards_in_groups, keeps_all},
      {"--shard-group {shard-group} with --zero 0: each rank has everything, and nothing is "
-      "sharded; "
-      "give --zero 1, 2 or 3, or leave it out"}},
+      "sharded; give --zero 1, 2 or 3, or leave it out"}},
     {{ranked, groups_of_one},
      {"--shard-group 1: a rank by itself shards nothing; give --zero 0, or the ranks of a "
       "machine"}},

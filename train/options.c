@@ -231,8 +231,7 @@ static const option_row common[] = {
      INTEGER, RANKS, SILENT, 0, FIELD(zero), 0, 3, NULL},
     {"shard-group", "N",
      "with --zero 1 to 3: shard within each group of N consecutive ranks, say those of a machine, "
-     "and "
-     "keep a copy in each group; between groups go sums of gradients alone",
+     "and keep a copy in each group; between groups go sums of gradients alone",
      INTEGER, RANKS, SILENT, 0, FIELD(shard_group), 0, 1 << 20, "all ranks are one group"},
     {"prefetch", "N",
      "with --zero 3: gather parameters this many layers before they are used, beside the "

@@ -192,9 +192,10 @@ static error *select_by(pool *p, value x, const value **v, bool wanted, value *o
     return NULL;
 }
 
-static CALLABLE(select_attribute,
-                select_by(p, x, v, true, out)) static CALLABLE(reject_attribute,
-                                                               select_by(p, x, v, false, out))
+/* clang-format off */
+static CALLABLE(select_attribute, select_by(p, x, v, true, out))
+static CALLABLE(reject_attribute, select_by(p, x, v, false, out))
+    /* clang-format on */
 
     static error *map(pool *p, value x, const value **v, value *out)
 {
@@ -234,7 +235,9 @@ static error *trim(pool *p, value x, const value **v, value *out)
     return strip_by(x, v[0], true, true, out);
 }
 
+/* clang-format off */
 static CALLABLE(shown, v_shown(p, x, out))
+    /* clang-format on */
 
     static error *join_list(pool *p, value x, const value **v, value *out)
 {

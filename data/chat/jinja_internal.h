@@ -132,8 +132,8 @@ typedef enum {
     V_REAL,
     V_STRING,
     V_LIST,
-    V_VIEW,     /* truth: a range; else keys(), values(), items(): for loops and lists, refused by
-             * tojson and + */
+    V_VIEW,     /* truth: a range; else keys(), values(), items(): for loops and lists, refused
+                 * by tojson and + */
     V_ITERATOR, /* result of some filters: true even if empty, no length or index, can be used
                  * once */
     V_DICT,

@@ -18,10 +18,10 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-#include "base/text_ends.h"
 #include "base/files.h"
 #include "base/grow.h"
 #include "base/shown.h"
+#include "base/text_ends.h"
 #include "data/source.h"
 
 enum { DEEPEST = 60 };
