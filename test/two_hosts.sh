@@ -6,6 +6,7 @@
 #   ranks over MPI (TCP), and ranks that meet by RANK, WORLD_SIZE, MASTER_ADDR: the same bits as on one host, over
 #   a wire that is good, slow (50 ms each way), lossy (5 % each way), or away for less than the ranks' patience
 #   a wire that is cut ends the run in time, with a reason, and the last whole checkpoint resumes to the same bits
+#   two ranks on each host, sharded within it (--shard-group 2): the bits of one host, and who sends what over the wire
 #
 # All of it is in namespaces of its own, which end with this script, as do all processes in them.  Needs root, or a
 # kernel that lets users make namespaces.  LONG=1 tries every stage over every wire.
@@ -79,7 +80,6 @@ shift
 exec nsenter -t \$pid -n -u -- sh -c "\$*"
 AGENT
 chmod +x agent
-printf '10.77.0.1 slots=1\n10.77.0.2 slots=1\n' >hosts
 
 # ---- runs ----
 
@@ -89,12 +89,14 @@ awk 'BEGIN { srand(3); split("the cat sat on a mat and dogs ran far", w, " ")
 gpt="--layers 1 --heads 2 --width 24 --context 16 --vocab 256 --seq 16 --batch 2 --threads 1 --warmup 2
     --train-data x_train.bin --val-data x_val.bin --eval-batches 1 --eval-every 2"
 
-# Each leaves what it said in NAME.txt: mpi_one NAME OPTIONS on one host, mpi_two NAME OPTIONS on both
+# Each leaves what it said in NAME.txt: mpi_one NAME OPTIONS on one host, mpi_two NAME OPTIONS on both; $ranks in all, and
+# of two hosts the first half is on alpha ($map=node: they take turns)
+ranks=2 map=slot
 # shellcheck disable=SC2086
 mpi_one() {
     local name=$1
     shift
-    on alpha timeout 100 mpirun -np 2 "$root/build/release/train_gpt" $gpt --device cpu --out "$name" "$@" >"$name.txt" 2>&1
+    on alpha timeout 100 mpirun -np $ranks "$root/build/release/train_gpt" $gpt --device cpu --out "$name" "$@" >"$name.txt" 2>&1
 }
 # tcp_tries N: how often TCP sends again before it gives a host up
 tcp_tries() { on alpha sh -c "echo $1 >/proc/sys/net/ipv4/tcp_retries2" 2>/dev/null && on beta sh -c "echo $1 >/proc/sys/net/ipv4/tcp_retries2"; }
@@ -103,9 +105,10 @@ tcp_tries() { on alpha sh -c "echo $1 >/proc/sys/net/ipv4/tcp_retries2" 2>/dev/n
 mpi_two() {
     local name=$1
     shift
+    printf '10.77.0.%d slots=%d\n' 1 $((ranks / 2)) 2 $((ranks / 2)) >hosts
     env OMPI_MCA_plm_rsh_agent="$dir/agent" OMPI_MCA_btl=tcp,self OMPI_MCA_btl_tcp_if_include=eth0 OMPI_MCA_oob_tcp_if_include=eth0 \
         PRTE_MCA_plm_ssh_agent="$dir/agent" PRTE_MCA_prte_if_include=eth0 \
-        nsenter -t "${host[alpha]}" -n -u -- timeout 100 mpirun -np 2 --hostfile hosts --map-by node \
+        nsenter -t "${host[alpha]}" -n -u -- timeout 100 mpirun -np $ranks --hostfile hosts --map-by $map \
         "$root/build/release/train_gpt" $gpt --device cpu --out "$name" "$@" >"$name.txt" 2>&1
 }
 same() { cmp -s "$1/model.safetensors" "$2/model.safetensors" && cmp -s <(losses "$1") <(losses "$2"); }
@@ -155,7 +158,7 @@ cut() {
     timeout 60 tail --pid=$job -s 0.2 -f /dev/null || { not_ok "$name: still there after 60 s"; kill $job; }
     wait $job || status=$?
     wire whole
-    if [ $status = 0 ] || [ $status = 124 ] || ! cat long.txt long.1.txt 2>/dev/null | grep -qE "rank [01] (did not respond for $patience s|has gone) while rank [01] was "; then
+    if [ $status = 0 ] || [ $status = 124 ] || ! cat long.txt long.1.txt 2>/dev/null | grep -qE "ranks? [0-3][0-9, ]* did not respond for $patience s while rank [0-3] was |rank [0-3] has gone while rank [0-3] was "; then
         not_ok "$name: cut: status $status: $(cat long.txt long.1.txt 2>/dev/null | grep -m 2 train_gpt: | tr '\n' ' ')"
     else
         ok "$name: a wire that is cut ends it"
@@ -181,6 +184,17 @@ resumed() {
         ok "$name: resumed from step $newest to the same bits"
     fi
 }
+
+# crosses NAME KIND: what the last run said of four ranks in two groups: who is where, and that each sends over the wire what
+# it updates, twice, and nothing else
+crosses() {
+    local where own
+    where=$(sed -n 's/^  rank \([0-9]\) on \([a-z]*\): .*/\1 \2/p' two.txt | tr '\n' ' ')
+    own=$(sed -n 's/^  rank 0 on .*; updates \([0-9]*\) of .*/\1/p' two.txt)
+    [ "$where" = '0 alpha 1 alpha 2 beta 3 beta ' ] && grep -q 'in groups of 2 ranks$' two.txt &&
+        [ "$(grep -o '"between_bytes":[0-9]*' two/log.jsonl | tail -n 1)" = '"between_bytes":'$((2 * 4 * own)) ] && ok "$1" ||
+        not_ok "$1: $where, $own: $(grep -o '"between_bytes":[0-9]*' two/log.jsonl | tail -n 1)"
+}
 endless='--eval-every 0 --schedule constant --checkpoint-every 10'
 
 if command -v mpirun >/dev/null && grep -q MPI_Init "$root/build/release/train_gpt"; then
@@ -194,7 +208,24 @@ if command -v mpirun >/dev/null && grep -q MPI_Init "$root/build/release/train_g
     wire whole 'delay 50'
     arrives 'MPI: a wire of 50 ms' mpi_two short --steps 1 --eval-every 0 --zero 1
     wire whole
+    groups='--steps 2 --eval-every 0'
+    # shellcheck disable=SC2086
+    {
+        ranks=4 mpi_one four $groups
+        ranks=4 arrives 'MPI: groups within each host' mpi_two four $groups --zero 3 --shard-group 2
+        crosses 'MPI: what groups send between hosts'
+    }
     if [ "${LONG:-0}" = 1 ]; then
+        # shellcheck disable=SC2086
+        for z in 1 2 3; do
+            for bad_wire in 'delay 20' 'loss 5'; do
+                wire whole "$bad_wire"
+                ranks=4 arrives "MPI: groups, stage $z, $bad_wire" mpi_two four $groups --zero $z --shard-group 2
+                crosses "MPI: groups, stage $z, between hosts"
+            done
+            wire whole
+            map=node ranks=4 arrives "MPI: groups across hosts, stage $z" mpi_two four $groups --zero $z --shard-group 2
+        done
         for z in 0 1 2 3; do
             for bad_wire in 'delay 50' 'loss 5' 'loss 20'; do
                 wire whole "$bad_wire"
@@ -211,6 +242,12 @@ if command -v mpirun >/dev/null && grep -q MPI_Init "$root/build/release/train_g
         cut MPI mpi_two mpi_one 3 'delay 3' 'delay 20' --zero 2 $endless
         # shellcheck disable=SC2086
         resumed MPI mpi_one --zero 2 $endless
+        if [ "${LONG:-0}" = 1 ]; then
+            # shellcheck disable=SC2086
+            ranks=4 cut 'MPI, groups' mpi_two mpi_one 3 'delay 3' 'delay 20' --zero 3 --shard-group 2 $endless
+            # shellcheck disable=SC2086
+            ranks=4 resumed 'MPI, groups' mpi_one --zero 1 $endless
+        fi
         tcp_tries 15
     else
         echo 'skip MPI: a wire that is cut: tcp_retries2 cannot be set here'
@@ -228,19 +265,21 @@ tiny="--layers 1 --heads 2 --width 12 --context 8 --vocab 256 --seq 8 --batch 1 
 met_one() {
     local name=$1
     shift
-    on alpha timeout 100 "$san" $tiny --gpus 2 --out "$name" "$@" >"$name.txt" 2>&1
+    on alpha timeout 100 "$san" $tiny --gpus $ranks --out "$name" "$@" >"$name.txt" 2>&1
 }
 # shellcheck disable=SC2086
 met_two() {
-    local name=$1 other status
+    local name=$1 others='' status=0 r where
     shift
-    export WORLD_SIZE=2 MASTER_ADDR=10.77.0.1 MASTER_PORT=$((20000 + RANDOM % 12000)) LOCAL_RANK=0
-    RANK=1 on beta timeout 100 "$san" $tiny --out "$name" "$@" >"$name.1.txt" 2>&1 &
-    other=$!
-    RANK=0 on alpha timeout 100 "$san" $tiny --out "$name" "$@" >"$name.txt" 2>&1
-    status=$?
-    wait $other || status=$?
-    unset WORLD_SIZE MASTER_ADDR MASTER_PORT LOCAL_RANK
+    export WORLD_SIZE=$ranks MASTER_ADDR=10.77.0.1 MASTER_PORT=$((20000 + RANDOM % 12000))
+    for ((r = 0; r < ranks; r++)); do
+        where=alpha
+        [ $((2 * r)) -lt $ranks ] || where=beta
+        RANK=$r LOCAL_RANK=$((r % (ranks / 2))) on $where timeout 100 "$san" $tiny --out "$name" "$@" >"$name$([ $r = 0 ] || echo .$r).txt" 2>&1 &
+        others="$others $!"
+    done
+    for r in $others; do wait "$r" || status=$?; done
+    unset WORLD_SIZE MASTER_ADDR MASTER_PORT
     return $status
 }
 if [ -x "$san" ] && grep -q 'emulated NCCL' "$san"; then
@@ -251,6 +290,11 @@ if [ -x "$san" ] && grep -q 'emulated NCCL' "$san"; then
     grep -q '^  rank 1 on beta: cuda, emulated GPU, 1.0 GiB, its GPU 0; updates' two.txt && ok 'RANK, MASTER_ADDR: who is where' ||
         not_ok "RANK, MASTER_ADDR: who is where: $(grep -A 2 '^ranks:' two.txt | tr '\n' ' ')"
     if [ "${LONG:-0}" = 1 ]; then
+        for z in 2 3; do
+            ranks=4 met_one flat --steps 2 --zero $z --shard-group 2 # NCCL's sums over groups have their own last bits
+            ranks=4 arrives "RANK, MASTER_ADDR: groups within each host, stage $z" met_two flat --steps 2 --zero $z --shard-group 2
+            crosses "RANK, MASTER_ADDR: groups, stage $z, between hosts"
+        done
         # the wire carries their agreements alone, and NCCL is the emulator's: steps go on until TCP misses the other
         # host, after 20 seconds
         # shellcheck disable=SC2086
