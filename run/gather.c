@@ -2,6 +2,8 @@
 #include "run/gather.h"
 #include "params/offload.h"
 
+enum { UNIT = 16 }; /* where pieces of a state that every rank has may end, in elements */
+
 bool gather_has_masters(const params *p)
 {
     return p->type == BF16 && p->master != MASTER_NONE;
@@ -71,13 +73,32 @@ gather gather_begin(const run_tensors *t, gather_what what)
     return (gather){.of = *t, .what = what, .n = count(t, what)};
 }
 
-tensor gather_own(gather *g, int64_t i, int *id)
+/* Of a state of so many elements: what is which rank's in a checkpoint in parts.  *cut: a rank has
+ * nothing else of it. */
+static share share_of_state(const run_tensors *t, int id, int64_t count, bool *cut)
 {
-    tensor part;
-    int which;
-    *id = state_at(g, i, &which);
-    place_of_state(&g->of, *id, which, &part);
-    return part;
+    const params *p = t->r->params;
+    *cut = params_divided(p) && !p->row[id].spec.state;
+    if (*cut) return *zero_share(t->zero, id);
+    return share_evenly(count, comm_size(t->r->comm), UNIT);
+}
+
+tensor gather_piece(gather *g, int64_t i, tensor whole, int rank, int64_t *first)
+{
+    const run_tensors *t = &g->of;
+    tensor here = whole;
+    int id = 0, which;
+    bool cut;
+    if (params_divided(t->r->params)) {
+        id = state_at(g, i, &which);
+        place_of_state(t, id, which, &here);
+    }
+    share s = share_of_state(t, id, tensor_count(whole), &cut);
+    *first = share_begin(&s, rank);
+    int64_t n = share_begin(&s, rank + 1) - *first;
+    char *data = here.data;
+    if (data && !cut) data += (size_t)*first * dtype_size(whole.type);
+    return tensor_of(data, whole.type, SHAPE(n));
 }
 
 /* Room for a state that is far, or that other ranks have parts of. */
@@ -89,9 +110,24 @@ static tensor take_room(gather *g, int id, dtype type, shape s)
 }
 
 /* What is far of a state to where it belongs. */
-static void bring_far(runtime *r, far_block away, void *to)
+static void bring_far(runtime *r, far_block away, int64_t first, int64_t n, void *to)
 {
-    offload_wait(r, far_read(r->params->far, away, 0, away.count, to));
+    offload_wait(r, far_read(r->params->far, away, first, n, to));
+}
+
+/* This rank's piece, which no other one waits for. */
+static tensor open_piece(gather *g, int id, far_block away, tensor near)
+{
+    bool cut;
+    runtime *r = g->of.r;
+    int rank = comm_rank(r->comm);
+    share s = share_of_state(&g->of, id, is_far(away) ? away.count : tensor_count(near), &cut);
+    int64_t first = share_begin(&s, rank), n = share_begin(&s, rank + 1) - first;
+    if (n <= 0) return (tensor){0};
+    if (!is_far(away)) return tensor_part(near, cut ? 0 : first, n);
+    tensor room = take_room(g, id, away.type, SHAPE(n));
+    if (present(room)) bring_far(r, away, cut ? 0 : first, n, room.data);
+    return room;
 }
 
 static tensor gather_state(gather *g, int64_t i)
@@ -104,16 +140,17 @@ static tensor gather_state(gather *g, int64_t i)
     far_block away = place_of_state(t, id, which, &part);
     g->taken = false;
     g->away = away;
+    if (t->in_parts && g->what == GATHER_STATES) return open_piece(g, id, away, part);
     if (!params_divided(r->params) || g->what == FILL_STATES) {
         if (!is_far(away)) return part;
         full = take_room(g, id, away.type, param_own_shape(r->params, id));
-        if (present(full) && g->what == GATHER_STATES) bring_far(r, away, full.data);
+        if (present(full) && g->what == GATHER_STATES) bring_far(r, away, 0, away.count, full.data);
         return full;
     }
     full = take_room(g, id, F32, row->spec.shape);
     char *own = (char *)full.data + (size_t)row->own_first * dtype_size(F32);
     if (present(full) && is_far(away))
-        bring_far(r, away, own);
+        bring_far(r, away, 0, away.count, own);
     else if (present(full) && present(part))
         OP(copy, r->dev, r->stream, .src = part, .dst = tensor_of(own, F32, SHAPE(row->own)));
     comm_gather(r->comm, r->dev, r->stream, full, zero_share(t->zero, id));

@@ -39,14 +39,16 @@ bool gather_has_masters(const params *p);
 gather gather_begin(const run_tensors *t, gather_what what);
 /* NULL if there is nothing to gather. */
 const tensor_source *gather_source(gather *g, tensor_source *room);
-/* The same for some of the parameters, in order: tensor i is the i-th that is saved, and those
- * before it are gathered for the others' sake. */
+/* The same for some of them, in order: tensor i is the i-th that is saved, and those before it are
+ * gathered for the others' sake. */
 const tensor_source *gather_source_at(gather *g, tensor_source *room);
 /* Gathers the remaining tensors. */
 void gather_finish(gather *g);
 
-/* What this rank has of the i-th state, as it is; i ascends.  *id: the parameter's. */
-tensor gather_own(gather *g, int64_t i, int *id);
+/* Of the i-th state, which is like `whole`, a rank's piece in a checkpoint in parts, from its element
+ * *first on; i ascends.  Of this rank's the data, too, unless that is far: GATHER_STATES opens it.
+ */
+tensor gather_piece(gather *g, int64_t i, tensor whole, int rank, int64_t *first);
 
 /* Coded or offloaded parameters to be filled with the values of a model, in the order of the table
  * (param_fill_begin): begin, every one opened and closed, end.  Masters then say the same. */

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PIECE_NAME = 160, UNIT = 16 };
+enum { PIECE_NAME = 160 };
 
 void part_name(const char *front, int rank, int ranks, char name[PART_NAME])
 {
@@ -49,19 +49,6 @@ static void name_piece(const char *state, int64_t first, piece_name *name)
     snprintf(name->text, sizeof name->text, "%s@%lld", state, (long long)first);
 }
 
-/* Of the i-th state: where the parts of all ranks begin, and this rank's, or all of it. */
-static share share_of_state(gather *g, int64_t i, const named_tensor *whole, tensor *here,
-                            bool *divided)
-{
-    const run_tensors *t = &g->of;
-    int id = 0;
-    *divided = params_divided(t->r->params);
-    *here = *divided ? gather_own(g, i, &id) : whole->value;
-    *divided = *divided && !t->r->params->row[id].spec.state;
-    if (*divided) return *zero_share(t->zero, id);
-    return share_evenly(tensor_count(whole->value), comm_size(t->r->comm), UNIT);
-}
-
 error *part_of_states(const run_tensors *t, const tensor_list *all, int rank, tensor_list *out)
 {
     gather g = {.of = *t};
@@ -70,18 +57,11 @@ error *part_of_states(const run_tensors *t, const tensor_list *all, int rank, te
     piece_name *names = (piece_name *)(void *)(out->list + most);
     out->n = 0;
     for (int64_t i = 0; i < all->n; i++) {
-        tensor here;
-        bool divided;
-        share s = share_of_state(&g, i, &all->list[i], &here, &divided);
-        int64_t first = share_begin(&s, rank), n = share_begin(&s, rank + 1) - first;
-        dtype type = all->list[i].value.type;
-        size_t at = divided ? 0 : (size_t)first * dtype_size(type);
-        if (n <= 0) continue;
+        int64_t first;
+        tensor piece = gather_piece(&g, i, all->list[i].value, rank, &first);
+        if (tensor_count(piece) <= 0) continue;
         name_piece(all->list[i].name, first, &names[out->n]);
-        char *data = here.data ? (char *)here.data + at : NULL;
-        out->list[out->n] =
-            (named_tensor){.name = names[out->n].text, .value = tensor_of(data, type, SHAPE(n))};
-        out->list[out->n].of = out->n;
+        out->list[out->n] = (named_tensor){.name = names[out->n].text, .value = piece, .of = i};
         out->n++;
     }
     return NULL;

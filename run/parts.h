@@ -30,7 +30,8 @@ void part_name(const char *front, int rank, int ranks, char name[PART_NAME]);
 /* What of a model's list is one rank's.  Its `of` counts the list's parameters, as
  * gather_source_at does. */
 error *part_of_model(const tensor_list *all, int rank, int ranks, tensor_list *out) NODISCARD;
-/* The pieces of a list of states that are one rank's, where this rank has them. */
+/* The pieces of a list of states that are one rank's, where this rank has them; `of` counts the
+ * list's states, for those that are far. */
 error *part_of_states(const run_tensors *t, const tensor_list *all, int rank,
                       tensor_list *out) NODISCARD;
 

@@ -26,6 +26,7 @@ typedef struct {
     device *dev;
     const tensor_source *model_from, *states_from; /* ? of their values */
     tensor_list *model_parts, *state_parts;        /* ? (ranks) of a checkpoint in parts */
+    gather *model_walk;                            /* ? its model's: one walk at a time */
 } checkpoint_writing;
 
 /* ---- the tensors ---- */
@@ -238,6 +239,7 @@ static error *part_adapter_config(void *context, const char *path)
 static error *part_states(void *context, const char *path)
 {
     const checkpoint_writing *w = context;
+    if (w->model_walk) gather_finish(w->model_walk);
     return safetensors_write(path, w->states.list, w->states.n, w->dev, w->states_from);
 }
 
@@ -597,7 +599,8 @@ static error *write_in_parts(checkpoints *all, const run_contents *c)
     outcome mine = {0};
     begin_walk(&walk, &w);
     if (splits_model(c)) w.model_from = gather_source_at(&walk.model, &walk.model_room);
-    w.states_from = NULL;
+    w.states_from = gather_source_at(&walk.states, &walk.states_room);
+    w.model_walk = &walk.model;
     error *e = all ? checkpoint_begin(all, c->step, directory) : NULL;
     if (e) *directory = 0;
     bool begun = all && *directory;

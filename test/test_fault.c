@@ -213,6 +213,24 @@ static void test_checkpoints_in_parts(void **state)
         *state);
 }
 
+/* What is far is read for them by the disk's thread. */
+static void test_offloaded_checkpoints_in_parts(void **state)
+{
+#define FAR_PARTS                                                                                  \
+    "train_gpt --layers 1 --heads 2 --width 32 --context 16 --vocab 300 --batch 2 --threads "      \
+    "1 " DATA "--eval-every 0 --keep 1 --checkpoint-every 1 --checkpoint-parts --offload states "  \
+    "--out work/run "
+    prepare(state, train_main, FAR_PARTS "--steps 1");
+    scenario_run(&(scenario){.name = "offloaded, checkpoint in parts and resume",
+                             .program = train_main,
+                             .arguments = FAR_PARTS "--steps 2 --resume auto",
+                             .again = FAR_PARTS "--steps 2 --resume auto",
+                             .partial = {"stdout", "run/log.jsonl", "run/step_00000002/state.json",
+                                         "run/step_00000002/manifest.json"},
+                             .minimum = 150},
+                 *state);
+}
+
 static void test_loading(void **state)
 {
     prepare(state, train_main, "train_gpt " MODEL DATA "--steps 1 --out in/run");
@@ -295,6 +313,7 @@ int main(void)
         TEST(test_checkpoints),
         TEST(test_checkpoints_beside),
         TEST(test_checkpoints_in_parts),
+        TEST(test_offloaded_checkpoints_in_parts),
         TEST(test_loading),
         TEST(test_exporting),
         TEST(test_exporting_images),

@@ -199,9 +199,6 @@ static const conflict resolved[] = {
     {{keeps_beside, offloads, on_cpu},
      {"--checkpoint-async with --offload {offload}: its copy would take the memory that this "
       "frees; leave one out"}},
-    {{keeps_in_parts, offloads},
-     {"--checkpoint-parts with --offload {offload}: offloaded states are written by one rank; "
-      "leave one out"}},
     {{keeps_in_parts, keeps_beside},
      {"--checkpoint-parts with --checkpoint-async: beside the training one rank writes all; leave "
       "one out"}},
