@@ -46,6 +46,18 @@ LANE_FN void add_square(int rows, const float *x, operand w, const char *soon, i
             sum[r] = multiply_add(lanes_all(x[r * DEPTH + d]), v[d], sum[r]);
 }
 
+/* The same for what is not whole squares: rare, and so compiled once for all numbers of rows. */
+static __attribute__((noinline)) void add_rest(int rows, const float *x, operand w,
+                                               const char *soon, int64_t n, int64_t depth,
+                                               lanes *sum)
+{
+    int64_t step = LANES * UNIT * (w.type == BF16 ? 2 : 4);
+    for (int64_t at = 0; at < depth; at += LANES, soon += step) {
+        add_square(rows, x + at, w, soon, n, min64(LANES, depth - at), sum);
+        w.data = (const char *)w.data + step;
+    }
+}
+
 /* to (rows, TILE_COLS): LANES columns of it, at one part of the depth */
 LANE_FN void multiply(int rows, const float *x, operand w, const char *soon, int64_t n,
                       int64_t depth, bool add, float *to)
@@ -60,10 +72,15 @@ LANE_FN void multiply(int rows, const float *x, operand w, const char *soon, int
         w.data = (const char *)w.data + LANES * size;
         soon += LANES * size;
     }
-    for (; at < depth; at += LANES) {
-        add_square(rows, x + at, w, soon, n, min64(LANES, depth - at), sum);
-        w.data = (const char *)w.data + LANES * size;
-        soon += LANES * size;
+    if (at < depth) {
+        lanes rest[GROUP]; /* a copy: the address of sum would keep it out of registers */
+#pragma GCC unroll 14
+        for (int r = 0; r < rows; r++)
+            rest[r] = sum[r];
+        add_rest(rows, x + at, w, soon, n, depth - at, rest);
+#pragma GCC unroll 14
+        for (int r = 0; r < rows; r++)
+            sum[r] = rest[r];
     }
 #pragma GCC unroll 14
     for (int r = 0; r < rows; r++, to += TILE_COLS)
