@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # scale_model.sh - scripts/scale-model: within 10 % of each published run, with the trainer's own FLOPs and memory; notices when
-# it is not; more GPUs, a faster network and a larger batch do what they must; what cannot be is said in a line.
+# it is not; more GPUs, a faster network, a larger batch and groups do what they must; what cannot be is said in a line.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 work=$(mktemp -d) || exit 1
@@ -56,6 +56,35 @@ sed -i 's/window = min(self.window, seq)/window = 0/' "$work/scripts/scale-model
 ! model --model gemma3-1b --gpus 8 --batch 1 --seq 8192 && grep -q 'gemma3-1b: .* and the trainer counts' "$work/out" && ok 'attention without windows is noticed' ||
     not_ok "attention without windows: $(tail -n 1 "$work/out")"
 cp scripts/scale-model "$work/scripts"
+# groups: as many as all GPUs are none; memory is that of the group's size; a node sends twice the sums of what it has
+field() { awk -F '|' -v n="$1" -v k="$2" '$2 + 0 == n { gsub(/[, GB]/, "", $k); print $k }' "$work/out"; }
+llama='--model llama3.1-8b --zero 3 --recompute attention --net 100G --cards 1'
+# shellcheck disable=SC2086
+{
+    model $llama --gpus 64 && cp "$work/out" "$work/flat" && model $llama --gpus 64 --shard-group 64 && cmp -s "$work/out" "$work/flat" &&
+        ok 'a group of all is none' || not_ok "a group of all: $(tail -n 1 "$work/out")"
+    model $llama --gpus 8..64 && flat=$(field 64 12) flat_rate=$(field 64 5) && [ "$(field 8 12)" = 0.00 ]
+    gib=$(field 8 9)
+    model $llama --gpus 8..64 --shard-group 8 && grouped=$(field 64 12) && [ "$(field 8 9),$(field 16 9),$(field 64 9)" = "$gib,$gib,$gib" ] &&
+        ok "a GPU has what one of its group's size has" || not_ok "memory in groups of 8: $(field 64 9), among 8 $gib"
+    want=$("$program" --plan --json --model llama3.1-8b --batch 1 --seq 64 | grep -o '"parameters":[0-9]*' | head -n 1 | cut -d: -f2 |
+        awk '{ printf "%.2f", 2 * 2 * $1 * 7 / 8 / 1e9 }')
+    [ "$grouped" = "$want" ] && awk -v a="$flat" -v b="$grouped" 'BEGIN { exit !(a / b > 1.5) }' && [ "$(field 64 5)" -gt "$flat_rate" ] &&
+        ok 'less goes between nodes, and more tokens are trained on' ||
+        not_ok "between nodes: $grouped GB, $want expected, without groups $flat; tokens/s $(field 64 5), $flat_rate"
+    model $llama --gpus 64 --shard-group 16 && half=$(field 64 12) && model $llama --gpus 64 --shard-group 8 --nodes 1 && [ "$(field 64 12)" = 0.00 ] &&
+        awk -v a="$half" -v b="$flat" 'BEGIN { exit !(a > b) }' && ok 'groups that are over two nodes send more than none' ||
+        not_ok "groups over two nodes: $half GB"
+    # a change of the model that gathers from all is noticed
+    sed -i 's/^    return min(run.shard_group or ranks, ranks)/    return ranks/' "$work/scripts/scale-model"
+    model $llama --gpus 64 --shard-group 8 && [ "$(field 64 12)" = "$flat" ] && ok 'a model without groups is noticed' ||
+        not_ok "groups taken from the model: $(field 64 12), $flat"
+    cp scripts/scale-model "$work/scripts"
+    for wrong in '--zero 0 --shard-group 8:nothing is sharded' '--shard-group 1:shards nothing' '--gpus 12 --shard-group 8:12 GPUs are not whole groups' \
+        '--gpus 24 --shard-group 3:a node has 8'; do
+        ! model ${wrong%:*} && grep -q -- "${wrong#*:}" "$work/out" && ok "${wrong%:*}: refused" || not_ok "${wrong%:*}: $(tail -n 1 "$work/out")"
+    done
+}
 model --gpus 4..2; grep -q -- '--gpus: 4..2: must be' "$work/out" && ! model --tokens -5 && grep -q -- '--tokens: -5: must be' "$work/out" && model --net fast
 grep -q -- '--net: fast: must be a data rate' "$work/out" && ok 'what cannot be is said' || not_ok "what cannot be: $(tail -n 1 "$work/out")"
 exit $bad
