@@ -10,8 +10,9 @@ static void *write_and_prune(void *argument)
     do {
         error_free(t->failure);
         t->failure = run_copy_write(t->all, t->copy);
-    } while (t->failure && checkpoints_make_room(t->all, t->failure));
-    if (!t->failure) t->not_pruned = checkpoints_prune(t->all, t->keep);
+    } while (t->failure && t->all && checkpoints_make_room(t->all, t->failure));
+    if (t->all && t->failure) run_copy_abandon(t->all, t->copy);
+    if (t->all && !t->failure) t->not_pruned = checkpoints_prune(t->all, t->keep);
     atomic_store(&t->done, true);
     return NULL;
 }
@@ -31,17 +32,23 @@ bool checkpoint_thread_done(checkpoint_thread *t)
     return t->copy && atomic_load(&t->done);
 }
 
-error *checkpoint_thread_join(checkpoint_thread *t, int64_t *step)
+error *checkpoint_thread_take(checkpoint_thread *t, run_copy **copy)
 {
-    *step = -1;
-    if (!t->copy) return NULL;
-    if (t->started) pthread_join(t->thread, NULL);
-    *step = run_copy_step(t->copy);
-    run_copy_free(t->copy);
+    if (t->copy && t->started) pthread_join(t->thread, NULL);
     error *e = t->failure;
     if (t->not_pruned)
         error_warn(error_context(t->not_pruned, "old checkpoints could not be removed"));
+    *copy = t->copy;
     t->copy = NULL;
     t->failure = t->not_pruned = NULL;
+    return e;
+}
+
+error *checkpoint_thread_join(checkpoint_thread *t, int64_t *step)
+{
+    run_copy *copy;
+    error *e = checkpoint_thread_take(t, &copy);
+    *step = copy ? run_copy_step(copy) : -1;
+    run_copy_free(copy);
     return e;
 }

@@ -22,9 +22,11 @@
 typedef struct {
     runtime *r; /* device, arena, parameter table and ranks */
     optimizer *optimizer;
-    zero *zero;     /* ? sharding over ranks */
-    sparse *sparse; /* ? non-zeros of the matrices */
-    bool in_parts;  /* each rank writes its own part of a checkpoint (run/parts.h) */
+    zero *zero;        /* ? sharding over ranks */
+    sparse *sparse;    /* ? non-zeros of the matrices */
+    bool in_parts;     /* each rank writes its own part of a checkpoint (run/parts.h) ... */
+    bool splits_model; /* ... also of the model: not of adapters, which are small, nor of image
+                          models, which are read from one file */
 } run_tensors;
 
 /* What a resume does with an option that differs from the checkpoint's. */

@@ -190,19 +190,83 @@ static error *tell_step(run_dir *d)
 
 error *run_dir_checkpoint(run_dir *d, int64_t step)
 {
-    TRY(tell_step(d));
-    if (step == d->contents->step) return NULL;
+    double limit = comm_patience(d->comm, COMM_DISK_SECONDS);
+    error *e = tell_step(d);
     run_contents now = *d->contents;
     now.step = step;
-    double limit = comm_patience(d->comm, COMM_DISK_SECONDS);
-    error *e = comm_agree(d->comm, write_checkpoint(d, &now));
+    if (!e && step != d->contents->step) e = comm_agree(d->comm, write_checkpoint(d, &now));
     comm_patience(d->comm, limit);
-    TRY(e);
+    if (e || step == d->contents->step) return e;
     *d->contents = now;
     e = d->all ? checkpoints_prune(d->all, d->o.keep) : NULL;
     if (e) error_warn(error_context(e, "old checkpoints could not be removed"));
     return NULL;
 }
+
+/* ---- in parts, beside the training ---- */
+
+/* All ranks, with what went wrong in this one (consumed, as is the copy): once more, if there was
+ * no room and an older checkpoint was removed. */
+static error *begin_again(run_dir *d, run_copy *copy, error *e, bool *again)
+{
+    error *lost = run_dir_make_room(d, &e, again);
+    if (!lost && *again) return NULL;
+    run_copy_free(copy);
+    return lost ? error_first(e, lost) : comm_agree(d->comm, e);
+}
+
+/* All ranks begin to write their parts; the copy is the thread's. */
+static error *begin_parts(run_dir *d, run_copy *copy)
+{
+    for (bool again = true; again;) {
+        error *e = run_copy_begin(d->all, copy);
+        if (!e && run_copy_begun(copy)) {
+            d->parted = true;
+            checkpoint_thread_start(&d->beside, NULL, 0, copy);
+            return NULL;
+        }
+        TRY(begin_again(d, copy, e, &again));
+    }
+    return NULL;
+}
+
+/* All ranks, each when its part is written. */
+static error *conclude_parts(run_dir *d, int64_t *step)
+{
+    run_copy *copy;
+    bool again = false;
+    error *e = checkpoint_thread_take(&d->beside, &copy);
+    d->parted = false;
+    *step = run_copy_step(copy);
+    e = run_copy_conclude(d->all, copy, e);
+    if (!e && d->all)
+        checkpoint_thread_start(&d->beside, d->all, d->o.keep, copy);
+    else if (!e)
+        run_copy_free(copy);
+    if (!e) return NULL;
+    TRY(begin_again(d, copy, e, &again));
+    return begin_parts(d, copy);
+}
+
+error *run_dir_proceed(run_dir *d, int64_t *step)
+{
+    if (!d->parted) return NULL;
+    bool busy = !checkpoint_thread_done(&d->beside);
+    *step = run_copy_step(d->beside.copy);
+    TRY(comm_any(d->comm, &busy));
+    return busy ? NULL : conclude_parts(d, step);
+}
+
+void run_dir_drop_parts(run_dir *d)
+{
+    run_copy *copy;
+    if (!d->parted) return;
+    error_free(checkpoint_thread_take(&d->beside, &copy));
+    run_copy_free(copy);
+    d->parted = false;
+}
+
+/* ---- beside the training ---- */
 
 error *run_dir_checkpoint_beside(run_dir *d, int64_t step)
 {
@@ -213,22 +277,30 @@ error *run_dir_checkpoint_beside(run_dir *d, int64_t step)
     error *e = comm_rank(d->comm) == 0 ? make_ready(d, &now) : NULL;
     error *taken = run_copy_take(&now, e ? NULL : d->o.copy, &copy);
     e = comm_agree(d->comm, e ? e : taken);
-    comm_patience(d->comm, limit);
     if (e)
         run_copy_free(copy);
+    else if (now.tensors.in_parts)
+        e = begin_parts(d, copy);
     else if (copy)
         checkpoint_thread_start(&d->beside, d->all, d->o.keep, copy);
+    comm_patience(d->comm, limit);
     return e;
 }
 
 bool run_dir_written(run_dir *d)
 {
-    return checkpoint_thread_done(&d->beside);
+    return !d->parted && checkpoint_thread_done(&d->beside);
 }
 
 error *run_dir_wait(run_dir *d, int64_t *step)
 {
-    error *e = checkpoint_thread_join(&d->beside, step);
+    double limit = comm_patience(d->comm, COMM_DISK_SECONDS);
+    error *e = NULL;
+    while (!e && d->parted)
+        e = conclude_parts(d, step);
+    comm_patience(d->comm, limit);
+    TRY(e);
+    e = checkpoint_thread_join(&d->beside, step);
     if (!e && *step >= 0) d->contents->step = *step;
     return e;
 }

@@ -32,7 +32,7 @@ typedef struct {
     int64_t steps;      /* --steps */
     int64_t keep;       /* --keep: number of checkpoints */
     bool beside;        /* --checkpoint-async */
-    char *copy;         /* ? the room for a copy, on the first rank */
+    char *copy;         /* ? the room for a copy, on the first rank; in parts on each */
 } run_dir_options;
 
 typedef struct {
@@ -43,6 +43,7 @@ typedef struct {
     char from[PATH_LENGTH]; /* the checkpoint to resume from; empty in a new run */
     run_log *log;
     checkpoint_thread beside;
+    bool parted; /* in every rank a thread writes its part, about which they have yet to agree */
     bool warned; /* that the log is waiting for the disk */
 } run_dir;
 
@@ -58,12 +59,18 @@ error *run_dir_make_room(run_dir *d, error **e, bool *again) NODISCARD;
 /* Writes a checkpoint after the step; nothing if there is one already. */
 error *run_dir_checkpoint(run_dir *d, int64_t step) NODISCARD;
 /* The same from a copy, while the training continues; of several ranks all gather, and the first
- * one copies and writes.  Until run_dir_wait only run_dir_logged and run_dir_written may be
- * called. */
+ * one copies and writes, or in parts each its own.  Until run_dir_wait only run_dir_logged,
+ * run_dir_proceed and run_dir_written may be called. */
 error *run_dir_checkpoint_beside(run_dir *d, int64_t step) NODISCARD;
+/* Called by all ranks between two steps: when each has its part of that of *step, the first one's
+ * thread completes it.  Error: there is no checkpoint of that step. */
+error *run_dir_proceed(run_dir *d, int64_t *step) NODISCARD;
+/* Leaves parts that are being written alone, where the other ranks can no longer be asked. */
+void run_dir_drop_parts(run_dir *d);
 /* Is there one whose end need not be waited for? */
 bool run_dir_written(run_dir *d);
-/* Waits for it; *step is -1 if there is none.  Error: there is no checkpoint of that step. */
+/* Waits for it, in all ranks; *step is -1 if there is none.  Error: there is no checkpoint of that
+ * step. */
 error *run_dir_wait(run_dir *d, int64_t *step) NODISCARD;
 void run_dir_close(run_dir *d);
 

@@ -26,7 +26,7 @@ typedef struct {
     device *dev;
     const tensor_source *model_from, *states_from; /* ? of their values */
     tensor_list *model_parts, *state_parts;        /* ? (ranks) of a checkpoint in parts */
-    gather *model_walk;                            /* ? its model's: one walk at a time */
+    gather *model_walk;                            /* ? one walk at a time: of the model, first */
 } checkpoint_writing;
 
 /* ---- the tensors ---- */
@@ -415,8 +415,11 @@ static void begin_walk(checkpoint_walk *k, checkpoint_writing *w)
     const run_tensors *t = &w->contents->tensors;
     k->model = gather_begin(t, GATHER_PARAMETERS);
     k->states = gather_begin(t, GATHER_STATES);
-    w->model_from = gather_source(&k->model, &k->model_room);
-    w->states_from = gather_source(&k->states, &k->states_room);
+    w->model_from = t->splits_model ? gather_source_at(&k->model, &k->model_room)
+                                    : gather_source(&k->model, &k->model_room);
+    w->states_from = t->in_parts ? gather_source_at(&k->states, &k->states_room)
+                                 : gather_source(&k->states, &k->states_room);
+    w->model_walk = &k->model;
 }
 
 static void end_walk(checkpoint_walk *k)
@@ -426,12 +429,6 @@ static void end_walk(checkpoint_walk *k)
 }
 
 /* ---- in parts ---- */
-
-/* Adapters are small, and image models are read from one file. */
-static bool splits_model(const run_contents *c)
-{
-    return !c->adapted && c->model->image_height == 0;
-}
 
 static error *part_model_index(void *context, const char *path)
 {
@@ -447,16 +444,15 @@ static error *part_states_index(void *context, const char *path)
                              comm_size(w->contents->tensors.r->comm));
 }
 
-/* What is each rank's. */
+/* Of both lists, what is each rank's. */
 static error *list_parts(checkpoint_writing *w)
 {
     const run_tensors *t = &w->contents->tensors;
     int ranks = comm_size(t->r->comm);
     TRY(alloc_array(&w->model_parts, (size_t)ranks, sizeof *w->model_parts));
     TRY(alloc_array(&w->state_parts, (size_t)ranks, sizeof *w->state_parts));
-    TRY(list_tensors(w));
     for (int r = 0; r < ranks; r++) {
-        if (splits_model(w->contents)) TRY(part_of_model(&w->model, r, ranks, &w->model_parts[r]));
+        if (t->splits_model) TRY(part_of_model(&w->model, r, ranks, &w->model_parts[r]));
         TRY(part_of_states(t, &w->states, r, &w->state_parts[r]));
     }
     return NULL;
@@ -474,6 +470,21 @@ static void free_parts(checkpoint_writing *w)
     free_lists(w);
 }
 
+/* The same of what is this rank's: all, unless it is in parts. */
+static checkpoint_writing own_part(const checkpoint_writing *w)
+{
+    const run_tensors *t = &w->contents->tensors;
+    int rank = comm_rank(t->r->comm);
+    checkpoint_writing own = *w;
+    if (!t->in_parts) return own;
+    if (t->splits_model)
+        own.model = w->model_parts[rank];
+    else if (rank)
+        own.model.n = 0;
+    own.states = w->state_parts[rank];
+    return own;
+}
+
 /* How it went in a rank. */
 typedef struct {
     bool failed, full;
@@ -487,12 +498,10 @@ static error *write_own(const checkpoint_writing *w, const char *directory, outc
     const run_contents *c = w->contents;
     const comm *ranks = c->tensors.r->comm;
     int rank = comm_rank(ranks), size = comm_size(ranks);
-    bool splits = splits_model(c), writes = splits || !rank;
+    bool splits = c->tensors.splits_model, writes = splits || !rank;
     char model[PART_NAME], states[PART_NAME];
-    checkpoint_writing own = *w;
+    checkpoint_writing own = own_part(w);
     checkpoint_part parts[2];
-    if (splits) own.model = w->model_parts[rank];
-    own.states = w->state_parts[rank];
     part_name("model", rank, size, model);
     part_name("optimizer", rank, size, states);
     parts[0] = (checkpoint_part){splits ? model : run_model_file(c), part_model};
@@ -522,10 +531,10 @@ static void list_files(const run_contents *c, const outcome *of, const checkpoin
 {
     int ranks = comm_size(c->tensors.r->comm);
     for (int r = 0; r < ranks; r++) {
-        if (splits_model(c)) add_known(f, "model", r, ranks, of[r].model);
+        if (c->tensors.splits_model) add_known(f, "model", r, ranks, of[r].model);
         add_known(f, "optimizer", r, ranks, of[r].states);
     }
-    if (!splits_model(c)) {
+    if (!c->tensors.splits_model) {
         f->names[f->n] = run_model_file(c);
         f->known[f->n++] = of[0].model;
     }
@@ -544,7 +553,7 @@ static error *complete(checkpoints *all, checkpoint_writing *w, const char *dire
         {"optimizer.safetensors.index.json", part_states_index}};
     int n = 1;
     file_list *f;
-    if (splits_model(c))
+    if (c->tensors.splits_model)
         small[n++] = (checkpoint_part){"model.safetensors.index.json", part_model_index};
     n += small_files(c, small + n);
     if (2 * comm_size(c->tensors.r->comm) + n > MANIFEST_FILES)
@@ -559,7 +568,7 @@ static error *complete(checkpoints *all, checkpoint_writing *w, const char *dire
     return e;
 }
 
-/* What a rank says of the others' failures, if it has none of its own. */
+/* What a rank knows of the others' failures, if it has none of its own. */
 static error *first_failure(const outcome *of, int ranks)
 {
     for (int full = 1; full >= 0; full--) /* where there was no room, another try may help */
@@ -571,23 +580,21 @@ static error *first_failure(const outcome *of, int ranks)
     return NULL;
 }
 
-/* After this rank's part: what became of all, which the first rank completes or removes. */
-static error *conclude(checkpoints *all, checkpoint_writing *w, const char *directory, error *e,
-                       outcome *mine)
+/* After this rank's part, if all have theirs: what is known of them, to be freed. */
+static error *share_outcomes(comm *c, error *e, outcome *mine, outcome **of)
 {
-    comm *c = w->contents->tensors.r->comm;
     int ranks = comm_size(c);
-    outcome *of = NULL;
+    *of = NULL;
     mine->failed = e;
     mine->full = error_is_full_disk(e);
     snprintf(mine->why, sizeof mine->why, "%s", e ? error_text(e) : "");
-    error *lost = alloc_array(&of, (size_t)ranks, sizeof *of);
-    if (!lost) lost = comm_share(c, mine, of, sizeof *of);
-    if (!e && all && !lost) e = first_failure(of, ranks);
-    if (!e && all && !lost) e = complete(all, w, directory, of);
-    free(of);
-    if (!e) return lost;
-    error_free(lost);
+    error *lost = alloc_array(of, (size_t)ranks, sizeof **of);
+    if (!lost) lost = comm_share(c, mine, *of, sizeof **of);
+    if (!e && !lost) e = first_failure(*of, ranks);
+    e = error_first(e, lost);
+    if (!e) return NULL;
+    free(*of);
+    *of = NULL;
     return e;
 }
 
@@ -596,21 +603,21 @@ static error *write_in_parts(checkpoints *all, const run_contents *c)
     checkpoint_walk walk;
     checkpoint_writing w = {.contents = c, .dev = c->tensors.r->dev};
     char directory[PATH_LENGTH] = "";
-    outcome mine = {0};
+    outcome mine = {0}, *of = NULL;
     begin_walk(&walk, &w);
-    if (splits_model(c)) w.model_from = gather_source_at(&walk.model, &walk.model_room);
-    w.states_from = gather_source_at(&walk.states, &walk.states_room);
-    w.model_walk = &walk.model;
     error *e = all ? checkpoint_begin(all, c->step, directory) : NULL;
     if (e) *directory = 0;
     bool begun = all && *directory;
     error *lost = comm_tell(c->tensors.r->comm, directory, sizeof directory);
     if (!e) e = lost;
+    if (!e && *directory) e = list_tensors(&w);
     if (!e && *directory) e = list_parts(&w);
     if (!e && *directory) e = write_own(&w, directory, &mine);
     end_walk(&walk);
-    if (*directory) e = conclude(all, &w, directory, e, &mine);
+    if (*directory) e = share_outcomes(c->tensors.r->comm, e, &mine, &of);
+    if (all && !e && *directory) e = complete(all, &w, directory, of);
     if (e && begun) checkpoint_abandon(all, c->step);
+    free(of);
     free_parts(&w);
     return e;
 }
@@ -633,19 +640,28 @@ error *run_state_write(checkpoints *all, const run_contents *c)
 struct run_copy {
     run_contents contents;
     checkpoint_writing writing;
+    char directory[PATH_LENGTH]; /* in parts: where it is written */
+    outcome mine, *of;           /* ? (ranks) what is known of all parts, when they are there */
 };
 
 error *run_copy_bytes(const run_tensors *t, size_t *bytes)
 {
-    tensor_list model = {0}, states = {0};
+    const run_contents c = {.tensors = *t};
+    checkpoint_writing w = {.contents = &c};
     const params *p = t->r->params;
     int n = 0;
     *bytes = 0;
-    TRY(p->adapted ? adapters_list(p, "", &model.list, &n) : params_list(p, &model.list, &n));
-    error *e = state_list(t, &states.list, &states.n);
-    if (!e) *bytes = snapshot_bytes(model.list, n) + snapshot_bytes(states.list, states.n);
-    free(model.list);
-    free(states.list);
+    error *e =
+        p->adapted ? adapters_list(p, "", &w.model.list, &n) : params_list(p, &w.model.list, &n);
+    w.model.n = n;
+    if (!e) e = state_list(t, &w.states.list, &w.states.n);
+    if (!e && t->in_parts) e = list_parts(&w);
+    if (!e) {
+        checkpoint_writing own = own_part(&w);
+        *bytes = snapshot_bytes(own.model.list, own.model.n) +
+                 snapshot_bytes(own.states.list, own.states.n);
+    }
+    free_parts(&w);
     return e;
 }
 
@@ -653,10 +669,14 @@ static error *take_copy(checkpoint_writing *w, char *room)
 {
     device *dev = w->contents->tensors.r->dev;
     TRY(list_tensors(w));
-    TRY(snapshot_take(w->model.list, w->model.n, dev, w->model_from, room));
-    room += snapshot_bytes(w->model.list, w->model.n);
-    TRY(snapshot_take(w->states.list, w->states.n, dev, w->states_from, room));
+    if (w->contents->tensors.in_parts) TRY(list_parts(w));
+    checkpoint_writing own = own_part(w);
+    TRY(snapshot_take(own.model.list, own.model.n, dev, w->model_from, room));
+    room += snapshot_bytes(own.model.list, own.model.n);
+    gather_finish(w->model_walk);
+    TRY(snapshot_take(own.states.list, own.states.n, dev, w->states_from, room));
     w->model_from = w->states_from = NULL;
+    w->model_walk = NULL;
     return NULL;
 }
 
@@ -684,15 +704,45 @@ int64_t run_copy_step(const run_copy *copy)
     return copy->contents.step;
 }
 
+error *run_copy_begin(checkpoints *all, run_copy *copy)
+{
+    size_t room = sizeof copy->directory;
+    *copy->directory = 0;
+    error *e = all ? checkpoint_begin(all, copy->contents.step, copy->directory) : NULL;
+    if (e) *copy->directory = 0;
+    return error_first(e, comm_tell(copy->contents.tensors.r->comm, copy->directory, room));
+}
+
+bool run_copy_begun(const run_copy *copy)
+{
+    return *copy->directory;
+}
+
+error *run_copy_conclude(checkpoints *all, run_copy *copy, error *e)
+{
+    e = share_outcomes(copy->contents.tensors.r->comm, e, &copy->mine, &copy->of);
+    if (e && all) checkpoint_abandon(all, copy->contents.step);
+    return e;
+}
+
 error *run_copy_write(checkpoints *all, run_copy *copy)
 {
-    return write_checkpoint(all, &copy->writing);
+    checkpoint_writing *w = &copy->writing;
+    if (!copy->contents.tensors.in_parts) return write_checkpoint(all, w);
+    return copy->of ? complete(all, w, copy->directory, copy->of)
+                    : write_own(w, copy->directory, &copy->mine);
+}
+
+void run_copy_abandon(checkpoints *all, const run_copy *copy)
+{
+    if (copy->contents.tensors.in_parts) checkpoint_abandon(all, copy->contents.step);
 }
 
 void run_copy_free(run_copy *copy)
 {
     if (!copy) return;
-    free_lists(&copy->writing);
+    free_parts(&copy->writing);
+    free(copy->of);
     free(copy);
 }
 

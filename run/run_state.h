@@ -29,13 +29,24 @@ error *run_state_write(checkpoints *all, const run_contents *c) NODISCARD;
 /* The same in two parts, so that the training can continue between them: a copy of all that changes
  * (its tensors in `room`, run_copy_bytes of the host's memory), and its files, which may be written
  * in any thread.  Only what a run never changes is read then: names, shapes, options.  All ranks
- * call take; those without `room` get NULL. */
+ * call take; those without `room` get NULL.  In parts each copies what is its own, and the files
+ * take three steps:
+ *
+ *     begin      all ranks: the first one makes the directory, and tells the others; begun: it could
+ *     write      each its part, in any thread, `all` is not used
+ *     conclude   all ranks, with how that went: NULL if every part is there; else nothing is left
+ *     write      the first: the rest, and the rename; it may be tried again until it is abandoned
+ */
 typedef struct run_copy run_copy;
 
 error *run_copy_bytes(const run_tensors *t, size_t *bytes) NODISCARD;
 error *run_copy_take(const run_contents *c, char *room, run_copy **out) NODISCARD;
 int64_t run_copy_step(const run_copy *copy);
+error *run_copy_begin(checkpoints *all, run_copy *copy) NODISCARD;
+bool run_copy_begun(const run_copy *copy);
+error *run_copy_conclude(checkpoints *all, run_copy *copy, error *e) NODISCARD;
 error *run_copy_write(checkpoints *all, run_copy *copy) NODISCARD;
+void run_copy_abandon(checkpoints *all, const run_copy *copy);
 void run_copy_free(run_copy *copy); /* NULL is ignored */
 
 /* What a run leaves in its directory: the model, or its adapters; and which of the files has the

@@ -198,6 +198,22 @@ static void test_checkpoints_beside(void **state)
         *state);
 }
 
+static void test_checkpoints_in_parts_beside(void **state)
+{
+#define PARTS_BESIDE BESIDE "--checkpoint-parts "
+    prepare(state, train_main, PARTS_BESIDE "--steps 1");
+    scenario_run(
+        &(scenario){.name = "checkpoint in parts beside the training",
+                    .program = train_main,
+                    .arguments = PARTS_BESIDE "--steps 3 --resume auto",
+                    .again = PARTS_BESIDE "--steps 3 --resume auto",
+                    .partial = {"stdout", "run/log.jsonl", "run/step_00000002*",
+                                "run/step_00000002/state.json", "run/step_00000002/manifest.json",
+                                "run/step_00000003/state.json", "run/step_00000003/manifest.json"},
+                    .minimum = 150},
+        *state);
+}
+
 static void test_checkpoints_in_parts(void **state)
 {
     prepare(state, train_main, RUN "--steps 1 --checkpoint-every 1 --checkpoint-parts");
@@ -313,6 +329,7 @@ int main(void)
         TEST(test_checkpoints),
         TEST(test_checkpoints_beside),
         TEST(test_checkpoints_in_parts),
+        TEST(test_checkpoints_in_parts_beside),
         TEST(test_offloaded_checkpoints_in_parts),
         TEST(test_loading),
         TEST(test_exporting),

@@ -129,11 +129,16 @@ static void test_parts_offloaded(void **state)
     test_killed_anywhere(state, "--optim adamw --checkpoint-parts --offload states", kills() / 2);
 }
 
+static void test_parts_beside(void **state)
+{
+    test_killed_anywhere(state, "--optim adamw --checkpoint-parts --checkpoint-async", kills() / 2);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_make, scratch_remove)
     const struct CMUnitTest tests[] = {TEST(test_adan), TEST(test_adamw), TEST(test_parts),
-                                       TEST(test_parts_offloaded)};
+                                       TEST(test_parts_offloaded), TEST(test_parts_beside)};
     if (!access("/dev/shm", W_OK)) setenv("TMPDIR", "/dev/shm", 0);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

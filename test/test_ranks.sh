@@ -447,21 +447,47 @@ done
         "ulimit -f 60; trap '' XFSZ; exec $root/build/release/$parts $common --batch 3 --zero 3 --checkpoint-parts --out limited" >limited.txt 2>&1 &&
         [ -z "$(ls -d limited/step_* 2>/dev/null)" ] && same_bits whole limited && grep -q 'no checkpoint of step 2: rank 0: the part of rank 1: cannot write' limited.txt &&
         ok 'a rank that cannot write its part: no checkpoint, and it is said' || not_ok "a rank that cannot write its part: $(ls limited) $(grep -m 1 warning limited.txt)"
-    for i in 1 2 3 4; do
+    # written by threads, while the training continues: the same files, in memory that each rank has planned
+    for z in 0 2 3; do
+        why=
+        run 3 waits $parts --batch 2 --zero $z --checkpoint-parts && run 3 goes $parts --batch 2 --zero $z --checkpoint-parts --checkpoint-async ||
+            why="$(tail -n 1 goes.txt)"
+        for file in waits/step_*/*.safetensors*; do cmp -s "$file" "goes/${file#*/}" || why="$why ${file#*/}"; done
+        [ "$(ls waits)" = "$(ls goes)" ] && same_bits waits goes || why="$why other files"
+        planned=$("$root/build/release/"$parts $common --batch 2 --zero $z --checkpoint-parts --checkpoint-async --ranks 3 --plan --json | grep -o '"peak_bytes":[0-9]*')
+        used=$(grep -o '"high_water_bytes":[0-9]*' goes/log.jsonl)
+        [ -n "$used" ] && [ "${planned#*:}" = "${used#*:}" ] || why="$why planned $planned, used $used"
+        run 1 from_whole $parts --batch 6 --resume waits/step_00000002 && run 1 from_parts $parts --batch 6 --resume goes/step_00000002 --checkpoint-async &&
+            same_bits from_whole from_parts || why="$why resumed by one"
+        [ -z "$why" ] && ok "parts beside the training at stage $z: the same files" || not_ok "parts beside the training at stage $z: $why"
+    done
+    run 2 waits $vit --steps 4 --batch 3 --checkpoint-every 2 --zero 3 --checkpoint-parts
+    run 2 goes $vit --steps 4 --batch 3 --checkpoint-every 2 --zero 3 --checkpoint-parts --checkpoint-async && planned_is_used goes && same_bits waits goes &&
+        cmp -s waits/step_00000002/model.safetensors goes/step_00000002/model.safetensors && cmp -s waits/step_00000002/optimizer-00002-of-00002.safetensors \
+        goes/step_00000002/optimizer-00002-of-00002.safetensors && ok 'a model of images, in parts beside the training: the same files' ||
+        not_ok "a model of images, in parts beside the training: $(tail -n 1 goes.txt)"
+    rm -rf limited && mpirun -np 1 "$root/build/release/"$parts $common --batch 3 --zero 3 --checkpoint-parts --checkpoint-async --out limited : -np 1 sh -c \
+        "ulimit -f 60; trap '' XFSZ; exec $root/build/release/$parts $common --batch 3 --zero 3 --checkpoint-parts --checkpoint-async --out limited" >limited.txt 2>&1 &&
+        [ -z "$(ls -d limited/step_* 2>/dev/null)" ] && same_bits whole limited &&
+        [ "$(grep -c 'no checkpoint of step [24]: rank 0: the part of rank 1: cannot write' limited.txt)" = 2 ] &&
+        ok 'a thread of a rank that cannot write its part: no checkpoint, and it is said once' ||
+        not_ok "a thread of a rank that cannot write its part: $(ls limited) $(grep -m 1 warning limited.txt)"
+    for i in 1 2 3 4 5 6 7; do
+        [ $i -lt 5 ] && way= || way=--checkpoint-async
         rm -rf killed
-        mpirun -np 2 "$root/build/release/"$gpt $common --steps 40 --batch 3 --zero 3 --checkpoint-every 1 --checkpoint-parts --out killed >killed.txt 2>&1 &
+        mpirun -np 2 "$root/build/release/"$gpt $common --steps 40 --batch 3 --zero 3 --checkpoint-every 1 --checkpoint-parts $way --out killed >killed.txt 2>&1 &
         mpi=$!
-        for k in $(seq 500); do [ ! -e killed/step_0000000$i ] || break; sleep .02; done
+        for k in $(seq 500); do [ ! -e killed/step_0000000$((1 + i % 4)) ] || break; sleep .02; done
         sleep .0$((RANDOM % 5))
         kill -9 $(pgrep -P $mpi train_gpt | tail -n $((1 + i % 2)))
         ! wait $mpi || { echo 'nobody was killed' >killed.txt && break; }
-        run_again=$(mpirun -np 2 "$root/build/release/"$gpt $common --steps 40 --batch 3 --zero 3 --checkpoint-every 40 --checkpoint-parts --out killed --resume auto 2>&1) &&
+        run_again=$(mpirun -np 2 "$root/build/release/"$gpt $common --steps 40 --batch 3 --zero 3 --checkpoint-every 40 --checkpoint-parts $way --out killed --resume auto 2>&1) &&
             grep -q '^resuming from killed/step_' <<<"$run_again" || { echo "$run_again" >killed.txt && break; }
         [ -e straight ] || run 2 straight $gpt --steps 40 --batch 3 --zero 3
         same_bits killed straight || { echo 'other bits' >killed.txt && break; }
-        [ $i != 4 ] || i=done
+        [ $i != 7 ] || i=done
     done
-    [ $i = done ] && ok 'ranks killed while parts are written: resumed, the same bits' || not_ok "ranks killed while parts are written: $(tail -n 1 killed.txt)"
+    [ $i = done ] && ok 'ranks killed while parts are written, by threads too: resumed, the same bits' || not_ok "ranks killed while parts are written: $(tail -n 1 killed.txt)"
 }
 
 # ---- ranks on GPUs: the CUDA device and NCCL, both emulated ----

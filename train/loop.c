@@ -88,6 +88,17 @@ static void tell_kept(const session *s, int64_t step)
     putchar('\n');
 }
 
+/* What cannot be written and is not fatal: training continues, and older files stay. */
+static void tell_lost(session *s, error *e, const char *what, int64_t step)
+{
+    comm *c = s->o->comm;
+    if (c && c->told)
+        error_free(e);
+    else
+        error_warn(error_context(e, "no %s of step %lld", what, (long long)step));
+    if (c) c->agreed = c->told = false;
+}
+
 /* One that is written beside the training: nothing else happens in the directory before its end.
  * Of several ranks only the first knows how it went. */
 static void wait_for_checkpoint(session *s)
@@ -97,9 +108,27 @@ static void wait_for_checkpoint(session *s)
     error *e = run_dir_wait(&s->dir, &step);
     s->kept_seconds += clock_now() - begin;
     if (e)
-        error_warn(error_context(e, "no checkpoint of step %lld", (long long)step));
+        tell_lost(s, e, "checkpoint", step);
     else if (step >= 0)
         tell_kept(s, step);
+}
+
+/* After a step: of one in parts all ranks must know when the others have theirs. */
+static void look_after_checkpoint(session *s)
+{
+    int64_t step;
+    error *e = run_dir_proceed(&s->dir, &step);
+    if (e) tell_lost(s, e, "checkpoint", step);
+    if (run_dir_written(&s->dir)) wait_for_checkpoint(s);
+}
+
+/* The run may have failed in this rank alone, and the others are elsewhere. */
+static void end_checkpoint(session *s)
+{
+    comm *c = s->o->comm, before = c ? *c : (comm){0};
+    if (comm_size(c) > 1 && !before.agreed) run_dir_drop_parts(&s->dir);
+    wait_for_checkpoint(s);
+    if (c) c->agreed = before.agreed, c->told = before.told;
 }
 
 /* ---- its end ---- */
@@ -109,7 +138,7 @@ static void close_session(session *s)
     source_close(s->train);
     source_close(s->val);
     if (s->o->task->end) s->o->task->end(s->own);
-    wait_for_checkpoint(s);
+    end_checkpoint(s);
     run_dir_close(&s->dir);
     tensorboard_close(s->board);
     contents_free(&s->contents);
@@ -316,17 +345,6 @@ static error *write_model(session *s, const char *within)
     return comm_agree(s->o->comm, lost ? lost : e);
 }
 
-/* What cannot be written and is not fatal: training continues, and older files stay. */
-static void tell_lost(session *s, error *e, const char *what, int64_t step)
-{
-    comm *c = s->o->comm;
-    if (c && c->told)
-        error_free(e);
-    else
-        error_warn(error_context(e, "no %s of step %lld", what, (long long)step));
-    if (c) c->agreed = c->told = false;
-}
-
 /* Counts evaluations without improvement; saves the best model so far. */
 static void note_best(session *s, int64_t step, double loss)
 {
@@ -501,7 +519,7 @@ static error *run_steps(session *s)
         if (e) return s->t->r.dev->async ? error_context(e, "after step %lld", (long long)step) : e;
         if (comm_size(o->comm) == 1) s->stopped = stop_asked() || s->too_many;
         s->stopped |= s->t->stop_agreed;
-        if (run_dir_written(&s->dir)) wait_for_checkpoint(s);
+        look_after_checkpoint(s);
         bool last = step == o->steps || s->settled; /* otherwise nobody keeps it */
         if (due(o->checkpoint_every, step, last ? step : o->steps) && (last || !s->stopped))
             keep(s, step, last || s->stopped);

@@ -62,7 +62,6 @@ CONDITION(limits_host, o->host_memory)
 CONDITION(limits_no_host, !o->host_memory)
 CONDITION(plans_beside, o->plan_beside)
 CONDITION(keeps_beside, o->checkpoint_async)
-CONDITION(keeps_in_parts, o->checkpoint_parts)
 CONDITION(keeps_never, !o->checkpoint_every)
 CONDITION(has_no_out, !o->out)
 CONDITION(plans_ranks, o->ranks > 1)
@@ -199,9 +198,6 @@ static const conflict resolved[] = {
     {{keeps_beside, offloads, on_cpu},
      {"--checkpoint-async with --offload {offload}: its copy would take the memory that this "
       "frees; leave one out"}},
-    {{keeps_in_parts, keeps_beside},
-     {"--checkpoint-parts with --checkpoint-async: beside the training one rank writes all; leave "
-      "one out"}},
     {{offloads_activations, convolves},
      {"--offload {offload} with a convolutional model: activations of transformer blocks alone are "
       "offloaded; give --offload states or params",

@@ -128,16 +128,18 @@ static void place_room(trainer *t)
     if (!arena_recording(t->arena)) op_lend(t->r.dev, t->room);
 }
 
-/* Of --checkpoint-async: the first rank copies, and writes. */
+/* Of --checkpoint-async: the first rank copies all, and writes; in parts each its own. */
 static void place_copy(trainer *t)
 {
     const run_tensors all = trainer_tensors(t);
-    if (!t->o->checkpoint_async || t->o->eval_only || comm_rank(t->r.comm)) return;
+    bool copies = all.in_parts || comm_rank(t->r.comm) == 0;
+    if (!t->o->checkpoint_async || t->o->eval_only || !copies) return;
     error *e = run_copy_bytes(&all, &t->copy_bytes);
     if (e) {
         device_fail(t->r.dev, e);
         return;
     }
+    if (!t->copy_bytes) t->copy_bytes = 1; /* nothing is this rank's, and it takes part */
     t->copies_to_host = t->o->device == DEVICE_CUDA;
     if (!t->copies_to_host)
         t->copy = arena_keep(t->arena, KIND_COPY, U8, SHAPE((int64_t)t->copy_bytes),
@@ -500,7 +502,9 @@ run_tensors trainer_tensors(trainer *t)
                          .optimizer = t->optimizer,
                          .zero = t->zero,
                          .sparse = t->sparse,
-                         .in_parts = t->o->checkpoint_parts};
+                         .in_parts = t->o->checkpoint_parts,
+                         .splits_model = t->o->checkpoint_parts && !t->params.adapted &&
+                                         t->o->model.image_height == 0};
 }
 
 /* Describes sharded or sparse tensors for files. */
