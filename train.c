@@ -222,7 +222,7 @@ static error *run_on(options *o, device *dev)
     trainer *t = NULL;
     o->device = device_choice_of(dev);
     FILE *to = o->json ? stderr : stdout; /* where JSON is the result */
-    bool has_data = o->eval_only ? o->val_data.n || o->images.split > 0 : o->train_data.n;
+    bool has_data = o->eval_only ? o->val_data.n || o->images.how.split > 0 : o->train_data.n;
     error *e = choose_attention(o, dev, to);
     if (!e && !has_data) e = the_task->default_data(o);
     if (!e && o->memory) e = fit(o, dev);

@@ -56,6 +56,15 @@ error *is_directory(const char *path, bool *is)
     return NULL;
 }
 
+error *path_directory(char *buffer, const char *path, bool *is)
+{
+    bool itself = false;
+    TRY(is_directory(path, &itself));
+    if (is) *is = itself;
+    if (!itself) return path_parent(buffer, path);
+    return snprintf(buffer, PATH_LENGTH, "%s", path) < PATH_LENGTH ? NULL : path_too_long(path);
+}
+
 error *file_check_regular(const char *path)
 {
     struct stat s;

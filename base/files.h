@@ -24,8 +24,10 @@ enum { PATH_LENGTH = 4096 }; /* of a path, with its terminating zero */
 /* "DIRECTORY/NAME" into a buffer of PATH_LENGTH. */
 error *path_join(char *buffer, const char *directory, const char *name) NODISCARD;
 
-/* The directory that holds a file, "." for a bare name, into a buffer of PATH_LENGTH. */
+/* The directory that holds a file, "." for a bare name, into a buffer of PATH_LENGTH; and that of
+ * what is named as DIR|FILE: path itself, if it is a directory, which *is says (?). */
 error *path_parent(char *buffer, const char *path) NODISCARD;
+error *path_directory(char *buffer, const char *path, bool *is) NODISCARD;
 
 /* *is: path is a directory. An error if nothing is there. */
 error *is_directory(const char *path, bool *is) NODISCARD;

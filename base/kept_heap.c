@@ -1,8 +1,6 @@
 /* kept_heap.c - see kept_heap.h */
 #include "base/kept_heap.h"
 
-#include <stdlib.h>
-
 #ifdef __GLIBC__
 
 #include <malloc.h>

@@ -11,7 +11,6 @@
 #include "cpu/cpu_internal.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 enum { COLUMNS = 64 };
 

@@ -10,8 +10,6 @@
  */
 #include "cpu/cpu_internal.h"
 
-#include <string.h>
-
 /* Both ways. */
 typedef struct {
     tensor x, rows; /* (B,H,W,C), (N,w,C K K) */

@@ -1,7 +1,6 @@
 /* token_pattern.c - see token_pattern.h */
 #include "data/token_pattern.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -27,6 +27,7 @@
 #include <stdint.h>
 
 #include "base/fingerprint.h"
+#include "base/files.h"
 #include "data/token_shard.h"
 
 /* ---- reading ---- */
@@ -98,5 +99,17 @@ error *tokens_seal(token_writer *w) NODISCARD;
 /* Seals if necessary, renames, frees w; on failure nothing is left of the shard. */
 error *tokens_finish(token_writer *w) NODISCARD;
 void tokens_discard(token_writer *w); /* NULL is ignored */
+
+/* The files of a PREFIX, and those that are being written. */
+typedef struct {
+    char train[PATH_LENGTH], val[PATH_LENGTH], vocab[PATH_LENGTH], template_file[PATH_LENGTH];
+    token_writer *writer[2]; /* train, val; ? */
+} shard_files;
+
+error *shard_files_name(shard_files *f, const char *prefix) NODISCARD;
+/* User error: an earlier run left a validation part or a template, and none is written now. */
+error *shard_files_check(const shard_files *f, bool val, bool template) NODISCARD;
+error *shard_files_finish(shard_files *f) NODISCARD; /* gives both their names */
+void shard_files_discard(shard_files *f);            /* those that have none yet */
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/grow.h"
 #include "base/outfile.h"
@@ -135,4 +136,48 @@ void tokens_discard(token_writer *w)
     free(w->starts);
     free(w->mask);
     free(w);
+}
+
+/* ---- the files of a PREFIX ---- */
+
+static error *name_file(char *out, const char *prefix, const char *end)
+{
+    if (snprintf(out, PATH_LENGTH, "%s%s", prefix, end) < PATH_LENGTH) return NULL;
+    return user_error("-o %s: the name is too long", prefix);
+}
+
+error *shard_files_name(shard_files *f, const char *prefix)
+{
+    TRY(name_file(f->train, prefix, "_train.bin"));
+    TRY(name_file(f->val, prefix, "_val.bin"));
+    TRY(name_file(f->vocab, prefix, ".vocab"));
+    return name_file(f->template_file, prefix, ".jinja");
+}
+
+error *shard_files_check(const shard_files *f, bool val, bool template)
+{
+    const char *left = !val && !access(f->val, F_OK)                  ? f->val
+                       : !template && !access(f->template_file, F_OK) ? f->template_file
+                                                                      : NULL;
+    if (!left) return NULL;
+    return user_error(
+        "'%s' is left from an earlier run and does not belong to the new shards: remove "
+        "it, or choose another --output",
+        left);
+}
+
+void shard_files_discard(shard_files *f)
+{
+    for (int i = 0; i < 2; i++)
+        tokens_discard(f->writer[i]);
+}
+
+error *shard_files_finish(shard_files *f)
+{
+    for (int i = 0; i < 2; i++) {
+        token_writer *w = f->writer[i];
+        f->writer[i] = NULL; /* finishing frees it */
+        if (w) TRY(tokens_finish(w));
+    }
+    return NULL;
 }

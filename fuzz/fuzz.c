@@ -37,6 +37,28 @@ device fuzz_device(void)
     return (device){.ops = &ops, .threads = 1};
 }
 
+fuzz_model fuzz_model_make(const model_kind *kind, const model_config *c,
+                           const training_policy *how)
+{
+    fuzz_model m = {.kind = kind, .params.type = F32};
+    if (!fuzz_fine(kind->create(c, how, &m.params, &m.model))) give_up("a model is not made");
+    for (int i = 0; i < m.params.n; i++) {
+        param *row = &m.params.row[i];
+        void *data = malloc((size_t)row->count * sizeof(float));
+        if (!data) give_up("out of memory");
+        row->value = tensor_of(data, F32, row->spec.shape);
+    }
+    return m;
+}
+
+void fuzz_model_free(fuzz_model *m)
+{
+    for (int i = 0; i < m->params.n; i++)
+        free(m->params.row[i].value.data);
+    m->kind->destroy(m->model);
+    params_free(&m->params);
+}
+
 void fuzz_keep(const void *bytes, size_t n)
 {
     char path[sizeof corpus + 20];

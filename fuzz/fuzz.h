@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "core/ops.h"
 #include "fuzz/memory_files.h"
+#include "model/model.h"
 
 /* Defined by a target. */
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
@@ -30,6 +31,16 @@ void fuzz_keep_texts(const char *const *texts, size_t n); /* each of them */
 
 /* Ends the program if e is an error of ours, or not one line; frees it.  True: there was none. */
 int fuzz_fine(error *e);
+
+/* A model whose parameters lie in memory of their own, so that a value too many is seen. */
+typedef struct {
+    const model_kind *kind;
+    model *model;
+    params params;
+} fuzz_model;
+fuzz_model fuzz_model_make(const model_kind *kind, const model_config *c,
+                           const training_policy *how);
+void fuzz_model_free(fuzz_model *m);
 
 /* A device that can take values, and nothing else. */
 device fuzz_device(void);

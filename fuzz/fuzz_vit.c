@@ -2,7 +2,6 @@
  * lies in memory of its own, row by row, so that a value too many is seen. */
 #include "io/vit_file.h"
 #include "fuzz/fuzz.h"
-#include "model/model.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,21 +21,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     device dev = fuzz_device();
     model_config c;
-    params p = {.type = F32};
     training_policy policy = {0};
-    model *m;
     bool head;
-    if (!fuzz_fine(small_vit(&c)) || !fuzz_fine(image_kind.create(&c, &policy, &p, &m))) abort();
-    for (int i = 0; i < p.n; i++) {
-        void *data = malloc((size_t)p.row[i].count * sizeof(float));
-        if (!data) abort();
-        p.row[i].value = tensor_of(data, F32, p.row[i].spec.shape);
-    }
-    fuzz_fine(vit_read(memory_file("file", bytes, n), &c, &p, n % 2, &dev, &head));
-    for (int i = 0; i < p.n; i++)
-        free(p.row[i].value.data);
-    image_kind.destroy(m);
-    params_free(&p);
+    if (!fuzz_fine(small_vit(&c))) abort();
+    fuzz_model m = fuzz_model_make(&image_kind, &c, &policy);
+    fuzz_fine(vit_read(memory_file("file", bytes, n), &c, &m.params, n % 2, &dev, &head));
+    fuzz_model_free(&m);
     return 0;
 }
 

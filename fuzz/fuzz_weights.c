@@ -3,8 +3,6 @@
  * own, so that a value too many is seen. */
 #include "fuzz/fuzz.h"
 #include "io/model_file.h"
-#include "model/families.h"
-#include "model/model.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,20 +16,10 @@ static const char config[] =
 static void read_all(const weights *w, bool widen)
 {
     device dev = fuzz_device();
-    params p = {.type = F32};
     training_policy policy = {0};
-    model *m;
-    if (!fuzz_fine(gpt_kind.create(weights_model(w), &policy, &p, &m))) abort();
-    for (int i = 0; i < p.n; i++) {
-        void *data = malloc((size_t)p.row[i].count * sizeof(float));
-        if (!data) abort();
-        p.row[i].value = tensor_of(data, F32, p.row[i].spec.shape);
-    }
-    fuzz_fine(weights_read(w, &p, widen, &dev));
-    for (int i = 0; i < p.n; i++)
-        free(p.row[i].value.data);
-    gpt_kind.destroy(m);
-    params_free(&p);
+    fuzz_model m = fuzz_model_make(&gpt_kind, weights_model(w), &policy);
+    fuzz_fine(weights_read(w, &m.params, widen, &dev));
+    fuzz_model_free(&m);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)

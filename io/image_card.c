@@ -12,6 +12,12 @@
 
 enum { MOST_CONFIG = 1 << 24 };
 
+/* How pictures are resized: timm's word, and Pillow's number, which is transformers'. */
+static const struct {
+    const char *word;
+    int pillow;
+} kernels[] = {{"bilinear", 2}, {"bicubic", 3}};
+
 void image_card_free(image_card *card)
 {
     for (int64_t i = 0; i < card->n_names; i++)
@@ -94,8 +100,8 @@ static bool add_data(cJSON *json, const image_card *card)
     return p && json_add(p, "input_size", sizes(input, 3)) &&
            json_add(p, "mean", cJSON_CreateDoubleArray(card->mean, channels)) &&
            json_add(p, "std", cJSON_CreateDoubleArray(card->std, channels)) &&
-           cJSON_AddStringToObject(p, "interpolation", card->bicubic ? "bicubic" : "bilinear") &&
-           cJSON_AddNumberToObject(p, "crop_pct", card->crop_part) &&
+           cJSON_AddStringToObject(p, "interpolation", kernels[card->bicubic].word) &&
+           (!(card->crop_part > 0) || cJSON_AddNumberToObject(p, "crop_pct", card->crop_part)) &&
            cJSON_AddBoolToObject(p, "fixed_input_size", true) &&
            cJSON_AddNumberToObject(p, "num_classes", (double)c->vocab) &&
            cJSON_AddStringToObject(p, "first_conv", ends_of(c)[0]) &&
@@ -152,9 +158,6 @@ error *image_card_write(const char *directory, const image_card *card)
     return card->n_names ? write_names(directory, card) : NULL;
 }
 
-/* Pillow's numbers, in transformers' `resample`. */
-enum { PIL_BILINEAR = 2, PIL_BICUBIC = 3 };
-
 /* transformers' way to our pixels: the shorter side to where a part of it is the size, then the
  * middle. */
 static bool add_processor(cJSON *json, const image_card *card)
@@ -170,7 +173,7 @@ static bool add_processor(cJSON *json, const image_card *card)
            cJSON_AddNumberToObject(crop, "height", (double)c->image_height) &&
            cJSON_AddNumberToObject(crop, "width", (double)c->image_width) &&
            cJSON_AddBoolToObject(json, "do_resize", true) &&
-           cJSON_AddNumberToObject(json, "resample", card->bicubic ? PIL_BICUBIC : PIL_BILINEAR) &&
+           cJSON_AddNumberToObject(json, "resample", kernels[card->bicubic].pillow) &&
            cJSON_AddBoolToObject(json, "do_center_crop", true) &&
            cJSON_AddBoolToObject(json, "do_rescale", true) &&
            cJSON_AddRawToObject(json, "rescale_factor", "0.00392156862745098") &&
@@ -247,22 +250,47 @@ static error *read_names(const cJSON *list, image_card *card)
     return NULL;
 }
 
-static void read_data(const cJSON *p, image_card *card)
+/* A kernel by its word or its number. */
+static error *read_kernel(const char *path, const cJSON *item, image_card *card)
 {
-    const cJSON *part = member(p, "crop_pct");
-    const char *how = cJSON_GetStringValue(member(p, "interpolation"));
+    const char *word = cJSON_GetStringValue(item);
+    char number[32] = "";
+    if (!item || cJSON_IsNull(item)) return NULL;
+    for (int k = 0; k < 2; k++)
+        if (word ? !strcmp(word, kernels[k].word) : item->valuedouble == kernels[k].pillow) {
+            card->bicubic = k;
+            return NULL;
+        }
+    if (cJSON_IsNumber(item)) snprintf(number, sizeof number, "%g", item->valuedouble);
+    return user_error(
+        "%s: %s %.40s: pictures are resized bilinear (2) or bicubic (3) here; say one "
+        "of them there",
+        path, item->string, word ? word : number);
+}
+
+static error *read_crop(const char *path, const cJSON *item, double *part)
+{
+    if (!item || cJSON_IsNull(item)) return NULL;
+    *part = cJSON_IsNumber(item) ? item->valuedouble : 0;
+    if (*part > 0 && *part <= 1) return NULL;
+    return user_error("%s: crop_pct is the part of a picture that is left: it must be more than 0 "
+                      "and at most 1",
+                      path);
+}
+
+static error *read_data(const char *path, const cJSON *p, image_card *card)
+{
     read_three(member(p, "mean"), card->mean);
     read_three(member(p, "std"), card->std);
-    if (cJSON_IsNumber(part) && part->valuedouble > 0 && part->valuedouble <= 1)
-        card->crop_part = part->valuedouble;
-    card->bicubic = how && !strcmp(how, "bicubic");
+    TRY(read_crop(path, member(p, "crop_pct"), &card->crop_part));
+    return read_kernel(path, member(p, "interpolation"), card);
 }
 
 static error *read_config(const char *path, const cJSON *json, bool *found, image_card *card)
 {
     const char *type = cJSON_GetStringValue(member(json, "model_type"));
     const cJSON *own = member(json, "regrad");
-    read_data(member(json, "pretrained_cfg"), card);
+    TRY(read_data(path, member(json, "pretrained_cfg"), card));
     TRY(read_names(member(json, own ? "label_names" : "id2label"), card));
     *found = own;
     if (own) {
@@ -286,16 +314,12 @@ static double number_at(const cJSON *object, const char *name)
 /* The part that a crop from the middle leaves, as transformers' image processors know it;
  * 0: nothing is cut off.  ConvNeXt's has crop_pct and does without from 384 pixels on; the
  * others scale the shorter side to one size and cut out another. */
-static double crop_of(const cJSON *json)
+static double crop_of(const cJSON *json, double fraction)
 {
     enum { WHOLE_FROM = 384 };
-    const cJSON *size = member(json, "size"), *fraction = member(json, "crop_pct");
-    double shorter = number_at(size, "shortest_edge"),
+    double shorter = number_at(member(json, "size"), "shortest_edge"),
            cut = number_at(member(json, "crop_size"), "height");
-    if (cJSON_IsNumber(fraction)) {
-        double f = fraction->valuedouble;
-        return shorter > 0 && shorter < WHOLE_FROM && f > 0 && f <= 1 ? f : 0;
-    }
+    if (fraction > 0) return shorter > 0 && shorter < WHOLE_FROM ? fraction : 0;
     if (!cJSON_IsTrue(member(json, "do_center_crop")) || !(cut > 0 && shorter >= cut)) return 0;
     double part = cut / shorter;
     /* floor(cut / part) is to be the shorter side again (data/images/resize.c) */
@@ -307,17 +331,18 @@ static error *read_processor(const char *directory, image_card *card)
 {
     char path[PATH_LENGTH];
     cJSON *json;
+    double fraction = 0;
     TRY(path_join(path, directory, "preprocessor_config.json"));
     if (access(path, F_OK)) return NULL;
     TRY(json_read(path, MOST_CONFIG, &json));
     read_three(member(json, "image_mean"), card->mean);
     read_three(member(json, "image_std"), card->std);
-    double part = crop_of(json);
-    const cJSON *kernel = member(json, "resample");
+    error *e = read_crop(path, member(json, "crop_pct"), &fraction);
+    if (!e) e = read_kernel(path, member(json, "resample"), card);
+    double part = crop_of(json, fraction);
     if (part > 0) card->crop_part = part;
-    if (cJSON_IsNumber(kernel)) card->bicubic = kernel->valuedouble == PIL_BICUBIC;
     cJSON_Delete(json);
-    return NULL;
+    return e;
 }
 
 error *image_card_is_at(const char *path, bool *is)
@@ -338,23 +363,18 @@ error *image_card_is_at(const char *path, bool *is)
 
 error *image_card_read(const char *path, bool *found, image_card *out)
 {
-    char inside[PATH_LENGTH], parent[PATH_LENGTH];
-    bool within;
+    char inside[PATH_LENGTH], directory[PATH_LENGTH];
     cJSON *json;
     *found = false;
     out->names = NULL;
     out->n_names = 0;
-    TRY(is_directory(path, &within));
-    if (!within) {
-        TRY(path_parent(parent, path));
-        path = parent;
-    }
-    TRY(path_join(inside, path, "config.json"));
+    TRY(path_directory(directory, path, NULL));
+    TRY(path_join(inside, directory, "config.json"));
     if (access(inside, F_OK)) return NULL;
     TRY(json_read(inside, MOST_CONFIG, &json));
     error *e = read_config(inside, json, found, out);
     cJSON_Delete(json);
-    if (!e) e = read_processor(path, out);
+    if (!e) e = read_processor(directory, out);
     if (e) image_card_free(out);
     return e;
 }

@@ -4,7 +4,6 @@
 #include "base/outfile.h"
 #include "base/bf16.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { MOST_CONFIG = 1 << 20 };
@@ -174,15 +173,9 @@ static error *open_directory(weights *w)
 
 static error *open_any(weights *w, const char *path)
 {
-    bool within;
-    TRY(is_directory(path, &within));
-    if (within) {
-        if (snprintf(w->directory, PATH_LENGTH, "%s", path) >= PATH_LENGTH)
-            return user_error("%.200s...: the path is too long", path);
-        return open_directory(w);
-    }
-    TRY(path_parent(w->directory, path));
-    bool is_llmc;
+    bool within, is_llmc;
+    TRY(path_directory(w->directory, path, &within));
+    if (within) return open_directory(w);
     TRY(llmc_is(path, &is_llmc));
     if (!is_llmc) TRY(check_beginning(path));
     return is_llmc ? open_llmc(w, path) : open_tensors(w, path);
@@ -263,17 +256,15 @@ error *model_fingerprint(const char *path, uint64_t *out)
     struct dirent **name;
     fingerprint one = {0};
     bool within;
-    TRY(is_directory(path, &within));
+    TRY(path_directory(directory, path, &within));
     if (!within && !strstr(path, ".index.json")) {
         error *e = fingerprint_path(path, &one);
         *out = one.value;
         return e;
     }
-    if (!within) TRY(path_parent(directory, path));
-    const char *where = within ? path : directory;
-    int n = scandir(where, &name, is_shard, alphasort);
-    if (n < 0) return user_error("%s cannot be read: %s", where, strerror(errno));
-    error *e = fingerprint_shards(where, name, n, out);
+    int n = scandir(directory, &name, is_shard, alphasort);
+    if (n < 0) return user_error("%s cannot be read: %s", directory, strerror(errno));
+    error *e = fingerprint_shards(directory, name, n, out);
     for (int i = 0; i < n; i++)
         free(name[i]);
     free(name);

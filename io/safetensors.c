@@ -3,7 +3,6 @@
 #include "base/files.h"
 #include "base/json.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

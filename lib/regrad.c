@@ -103,7 +103,7 @@ static error *open_run(regrad_run *r, const char *kind, int n, const char *const
     TRY(choose_attention_by_room(o, &r->dev, NULL, &r->t));
     TRY(device_prepare(&r->dev, o->training.attention));
     TRY(o->task->open(o, true, &r->train));
-    if (o->val_data.n || o->images.split > 0) TRY(o->task->open(o, false, &r->val));
+    if (o->val_data.n || o->images.how.split > 0) TRY(o->task->open(o, false, &r->val));
     return trainer_commit(r->t, &r->dev, false);
 }
 

@@ -119,6 +119,10 @@ void blocks_backward(runtime *r, const model_config *c, const training_policy *h
 /* ---- shared with the ends of the models ---- */
 
 error *declare(params *p, param_spec spec, int *id) NODISCARD;
+/* One called front + rest. */
+enum { DECLARED_NAME = 160 };
+error *declare_named(params *p, const char *front, const char *rest, param_spec spec,
+                     int *id) NODISCARD;
 error *declare_norm(const model_config *c, params *p, tensor_names names, int layer,
                     weight_ids *ids) NODISCARD;
 

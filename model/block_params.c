@@ -2,6 +2,7 @@
 #include "model/block.h"
 
 #include <math.h>
+#include <stdio.h>
 
 /* ---- the table ---- */
 
@@ -9,6 +10,14 @@ error *declare(params *p, param_spec spec, int *id)
 {
     *id = params_add(p, spec);
     return *id < 0 ? user_error("out of memory for the parameter table") : NULL;
+}
+
+error *declare_named(params *p, const char *front, const char *rest, param_spec spec, int *id)
+{
+    char name[DECLARED_NAME];
+    snprintf(name, sizeof name, "%s%s", front, rest);
+    spec.name = name;
+    return declare(p, spec, id);
 }
 
 error *declare_norm(const model_config *c, params *p, tensor_names names, int layer,

@@ -314,7 +314,7 @@ error *convnext_config(model_config *c)
                           (long long)c->image_height, (long long)c->image_width, (long long)least,
                           MOST);
     TRY(check_patches(c));
-    c->context = (c->image_height / c->patch) * (c->image_width / c->patch);
+    c->context = patch_count(c);
     c->inner = 4 * c->width;
     activation act = c->norm_eps > 0 ? c->act : ACT_GELU_ERF;
     if (!(c->norm_eps > 0)) c->norm_eps = 1e-6;
@@ -330,8 +330,7 @@ error *vit_config(model_config *c)
                           (long long)c->image_height, (long long)c->image_width,
                           (long long)c->patch, MOST);
     TRY(check_patches(c));
-    c->context =
-        (c->image_height / c->patch) * (c->image_width / c->patch) + (c->mean_pool ? 0 : 1);
+    c->context = patch_count(c) + !c->mean_pool;
     c->kv_heads = c->heads;
     c->head_size = c->heads > 0 ? c->width / c->heads : 0;
     if (!c->inner) c->inner = 4 * c->width;

@@ -115,6 +115,11 @@ typedef struct {
     token_ids tokens[TOKEN_ROLES];
 } model_config;
 
+static inline int64_t patch_count(const model_config *c)
+{
+    return (c->image_height / c->patch) * (c->image_width / c->patch);
+}
+
 /* Is it a network of residual blocks of 3 x 3 convolutions? */
 static inline bool is_residual_network(const model_config *c)
 {

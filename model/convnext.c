@@ -34,7 +34,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SIDE = 7, HALVE = 2, FRONT_ROOM = 40, MIDDLE_ROOM = 60, NAME_ROOM = 80, MOST_NAMES = 12 };
+enum { SIDE = 7, HALVE = 2, FRONT_ROOM = 40, MIDDLE_ROOM = 60 };
 
 #define GAMMA 1e-6
 
@@ -65,66 +65,50 @@ struct model {
     dtype type;
     entrance entrance[CONV_STAGES];
     entrance_state entered[CONV_STAGES];
-    conv_block *blocks;       /* [layers] */
-    conv_state *states;       /* [layers] */
-    char (*names)[NAME_ROOM]; /* of the parameters */
-    int n_names;
+    conv_block *blocks; /* [layers] */
+    conv_state *states; /* [layers] */
 };
 
 /* ---- the table ---- */
 
-/* A name that lives as long as the model. */
-static const char *name_of(model *m, const char *front, const char *rest)
+static error *declare_vector(params *p, const char *front, const char *rest, int layer, int64_t n,
+                             init_kind init, double value, int *id)
 {
-    char *name = m->names[m->n_names++];
-    snprintf(name, NAME_ROOM, "%s%s", front, rest);
-    return name;
-}
-
-static error *declare_vector(model *m, params *p, const char *front, const char *rest, int layer,
-                             int64_t n, init_kind init, double value, int *id)
-{
-    return declare(p,
-                   (param_spec){.name = name_of(m, front, rest),
-                                .layer = layer,
-                                .shape = SHAPE(n),
-                                .init = init,
-                                .std = value},
-                   id);
+    return declare_named(
+        p, front, rest, (param_spec){.layer = layer, .shape = SHAPE(n), .init = init, .std = value},
+        id);
 }
 
 /* FRONT.weight of this shape, and FRONT.bias. */
-static error *declare_pair(model *m, params *p, const char *front, int layer, shape s, bool hidden,
+static error *declare_pair(params *p, const char *front, int layer, shape s, bool hidden,
                            weight_ids *ids)
 {
-    param_spec w = {.name = name_of(m, front, ".weight"),
-                    .layer = layer,
+    param_spec w = {.layer = layer,
                     .shape = s,
                     .decay = true,
                     .init = INIT_NORMAL,
                     .std = 0.02,
                     .hidden = hidden};
-    TRY(declare(p, w, &ids->weight));
-    return declare_vector(m, p, front, ".bias", layer, s.dim[0], INIT_ZERO, 0, &ids->bias);
+    TRY(declare_named(p, front, ".weight", w, &ids->weight));
+    return declare_vector(p, front, ".bias", layer, s.dim[0], INIT_ZERO, 0, &ids->bias);
 }
 
-static error *declare_layer_norm(model *m, params *p, const char *front, int layer, int64_t n,
+static error *declare_layer_norm(params *p, const char *front, int layer, int64_t n,
                                  weight_ids *ids)
 {
-    TRY(declare_vector(m, p, front, ".weight", layer, n, INIT_ONE, 0, &ids->weight));
-    return declare_vector(m, p, front, ".bias", layer, n, INIT_ZERO, 0, &ids->bias);
+    TRY(declare_vector(p, front, ".weight", layer, n, INIT_ONE, 0, &ids->weight));
+    return declare_vector(p, front, ".bias", layer, n, INIT_ZERO, 0, &ids->bias);
 }
 
-static error *declare_block(model *m, params *p, const char *front, int layer, int64_t n,
-                            conv_block *b)
+static error *declare_block(params *p, const char *front, int layer, int64_t n, conv_block *b)
 {
     char name[MIDDLE_ROOM];
 #define NAMED(rest) (snprintf(name, sizeof name, "%s.%s", front, rest), name)
-    TRY(declare_pair(m, p, NAMED("conv_dw"), layer, SHAPE(n, 1, SIDE, SIDE), false, &b->conv));
-    TRY(declare_layer_norm(m, p, NAMED("norm"), layer, n, &b->norm));
-    TRY(declare_pair(m, p, NAMED("mlp.fc1"), layer, SHAPE(4 * n, n), true, &b->up));
-    TRY(declare_pair(m, p, NAMED("mlp.fc2"), layer, SHAPE(n, 4 * n), true, &b->down));
-    return declare_vector(m, p, NAMED("gamma"), "", layer, n, INIT_VALUE, GAMMA, &b->gamma);
+    TRY(declare_pair(p, NAMED("conv_dw"), layer, SHAPE(n, 1, SIDE, SIDE), false, &b->conv));
+    TRY(declare_layer_norm(p, NAMED("norm"), layer, n, &b->norm));
+    TRY(declare_pair(p, NAMED("mlp.fc1"), layer, SHAPE(4 * n, n), true, &b->up));
+    TRY(declare_pair(p, NAMED("mlp.fc2"), layer, SHAPE(n, 4 * n), true, &b->down));
+    return declare_vector(p, NAMED("gamma"), "", layer, n, INIT_VALUE, GAMMA, &b->gamma);
 #undef NAMED
 }
 
@@ -132,9 +116,9 @@ static error *declare_stem(model *m, params *p)
 {
     const model_config *c = &m->config;
     entrance *e = &m->entrance[0];
-    TRY(declare_pair(m, p, "stem.0", -1, SHAPE(c->width, c->channels, c->patch, c->patch), false,
+    TRY(declare_pair(p, "stem.0", -1, SHAPE(c->width, c->channels, c->patch, c->patch), false,
                      &e->linear));
-    return declare_layer_norm(m, p, "stem.1", -1, c->width, &e->norm);
+    return declare_layer_norm(p, "stem.1", -1, c->width, &e->norm);
 }
 
 static error *declare_downsample(model *m, params *p, int stage, int64_t n)
@@ -142,9 +126,9 @@ static error *declare_downsample(model *m, params *p, int stage, int64_t n)
     char name[MIDDLE_ROOM];
     entrance *e = &m->entrance[stage];
     snprintf(name, sizeof name, "stages.%d.downsample.0", stage);
-    TRY(declare_layer_norm(m, p, name, -1, n / 2, &e->norm));
+    TRY(declare_layer_norm(p, name, -1, n / 2, &e->norm));
     snprintf(name, sizeof name, "stages.%d.downsample.1", stage);
-    return declare_pair(m, p, name, -1, SHAPE(n, n / 2, HALVE, HALVE), false, &e->linear);
+    return declare_pair(p, name, -1, SHAPE(n, n / 2, HALVE, HALVE), false, &e->linear);
 }
 
 static error *declare_convnext(model *m, params *p, image_head *head)
@@ -160,12 +144,12 @@ static error *declare_convnext(model *m, params *p, image_head *head)
         for (int i = 0; i < (int)c->stage[s]; i++, layer++) {
             char front[FRONT_ROOM];
             snprintf(front, sizeof front, "stages.%d.blocks.%d", s, i);
-            TRY(declare_block(m, p, front, layer, n, &m->blocks[layer]));
+            TRY(declare_block(p, front, layer, n, &m->blocks[layer]));
         }
     }
     n /= 2;
-    TRY(declare_layer_norm(m, p, "head.norm", -1, n, &head->norm));
-    return declare_pair(m, p, "head.fc", -1, SHAPE(c->vocab, n), false, &head->head);
+    TRY(declare_layer_norm(p, "head.norm", -1, n, &head->norm));
+    return declare_pair(p, "head.fc", -1, SHAPE(c->vocab, n), false, &head->head);
 }
 
 static void convnext_destroy(model *m)
@@ -173,7 +157,6 @@ static void convnext_destroy(model *m)
     if (!m) return;
     free(m->blocks);
     free(m->states);
-    free(m->names);
     free(m);
 }
 
@@ -186,10 +169,8 @@ static error *convnext_create(const model_config *c, const training_policy *how,
     m->blocks_config.norm_eps = 1e-6;
     m->training = *how;
     m->type = p->type;
-    size_t layers = (size_t)c->layers;
-    error *e = alloc_array(&m->blocks, layers, sizeof *m->blocks);
-    if (!e) e = alloc_array(&m->states, layers, sizeof *m->states);
-    if (!e) e = alloc_array(&m->names, (layers + CONV_STAGES + 1) * MOST_NAMES, NAME_ROOM);
+    error *e = alloc_array(&m->blocks, (size_t)c->layers, sizeof *m->blocks);
+    if (!e) e = alloc_array(&m->states, (size_t)c->layers, sizeof *m->states);
     if (!e) e = declare_convnext(m, p, head);
     if (e) {
         convnext_destroy(m);
@@ -442,14 +423,6 @@ static tensor take_merged(runtime *r, const model *m, int stage, entrance_state 
     return merged;
 }
 
-static void apply_entrance(runtime *r, const entrance *e, tensor out, tensor x)
-{
-    tensor w = param_use(r, e->linear.weight), bias = param_use(r, e->linear.bias);
-    OP(linear, r->dev, r->stream, .out = out, .x = x, .w = as_matrix(w), .bias = bias);
-    param_done(r, e->linear.weight);
-    param_done(r, e->linear.bias);
-}
-
 static bool stem_wanted(const runtime *r, const model *m)
 {
     return grads_through(r, m->entrance[0].norm);
@@ -463,7 +436,8 @@ static tensor enter_first(runtime *r, model *m, tensor images, bool train)
     *s = (entrance_state){0};
     shape pixels = SHAPE(images.dim[0], e->height, e->width, e->channels);
     s->x = take_map(r, m->type, pixels, "stem", 0);
-    apply_entrance(r, e, s->x, cut);
+    tensor none = {0};
+    apply_linear(r, e->linear, s->x, cut, none, ACT_NONE, none);
     drop(r, &cut);
     bool keep = train && stem_wanted(r, m);
     if (keep) {
@@ -488,10 +462,10 @@ static tensor enter(runtime *r, model *m, int stage, tensor x, bool train)
     entrance_state *s = &m->entered[stage];
     *s = (entrance_state){.x = x};
     bool keep = train && entrance_wanted(r, e);
-    tensor merged = take_merged(r, m, stage, s, keep),
+    tensor none = {0}, merged = take_merged(r, m, stage, s, keep),
            out = take_map(r, m->type, SHAPE(x.dim[0], e->height, e->width, e->channels), "s%d.in",
                           stage);
-    apply_entrance(r, e, out, merged);
+    apply_linear(r, e->linear, out, merged, none, ACT_NONE, none);
     drop(r, &merged);
     if (!keep) drop(r, &s->x);
     return out;

@@ -7,17 +7,10 @@ tensor as_positions(tensor map)
     return tensor_of(map.data, map.type, SHAPE(map.dim[0], map.dim[1] * map.dim[2], map.dim[3]));
 }
 
-tensor as_matrix(tensor w)
-{
-    if (!present(w)) return w;
-    return tensor_of(w.data, w.type, SHAPE(w.dim[0], tensor_count(w) / w.dim[0]));
-}
-
 tensor take_patches(runtime *r, const model_config *c, tensor images)
 {
-    int64_t count = (c->image_height / c->patch) * (c->image_width / c->patch);
     tensor cut = arena_take(r->arena, KIND_ACTIVATION, r->params->type,
-                            SHAPE(images.dim[0], count, c->channels * c->patch * c->patch),
+                            SHAPE(images.dim[0], patch_count(c), c->channels * c->patch * c->patch),
                             NAME("patches", 0));
     OP(patches, r->dev, r->stream, .out = cut, .images = images, .height = c->patch,
        .width = c->patch);

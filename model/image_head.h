@@ -15,9 +15,8 @@ typedef struct {
     weight_ids head;
 } image_head;
 
-/* A map (B,H,W,C) as (B,H W,C), and a weight (N,...) as a matrix of N rows; absent if it is. */
+/* A map (B,H,W,C) as (B,H W,C); absent if it is. */
 tensor as_positions(tensor map);
-tensor as_matrix(tensor w);
 
 /* Patches of images as rows: (B,N,Ch p p). */
 tensor take_patches(runtime *r, const model_config *c, tensor images);

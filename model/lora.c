@@ -1,14 +1,13 @@
 /* lora.c - see lora.h */
 #include "model/lora.h"
 #include "base/text_ends.h"
+#include "model/block.h"
 
 #include <fnmatch.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { NAME_ROOM = 160 };
 
 static const char *const endings[] = {".lora_A.weight", ".lora_B.weight"};
 
@@ -50,24 +49,6 @@ static bool is_on(const lora_plan *plan, const char *layer)
     return !plan->n_on;
 }
 
-/* A row named layer (with a %d) + ending. */
-static error *declare_named(params *p, const char *layer, const char *ending, param_spec spec,
-                            int *id)
-{
-    char *name;
-    size_t room = strlen(layer) + strlen(ending) + 1;
-    TRY(alloc_array(&name, room, 1));
-    snprintf(name, room, "%s%s", layer, ending);
-    spec.name = name;
-    *id = params_add(p, spec);
-    if (*id < 0) {
-        free(name);
-        return user_error("out of memory for the parameter table");
-    }
-    p->row[*id].own_name = name;
-    return NULL;
-}
-
 /* For part `out` (rows) of a layer's matrix `of`.  A is initialized like torch's Linear, uniform up
  * to 1/sqrt(in), as peft does (kaiming_uniform_ with a = sqrt(5)). */
 static error *declare_pair(const lora_plan *plan, params *p, const char *layer,
@@ -92,18 +73,18 @@ static error *declare_pair(const lora_plan *plan, params *p, const char *layer,
 }
 
 /* Part k of "a.{q,k}.weight" without its ending: "a.k"; false if there is no such part. */
-static bool layer_of(const char *weight, int k, char out[NAME_ROOM])
+static bool layer_of(const char *weight, int k, char out[DECLARED_NAME])
 {
-    char part[NAME_ROOM];
+    char part[DECLARED_NAME];
     if (!param_name_part(weight, k, part, sizeof part)) return false;
-    snprintf(out, NAME_ROOM, "%.*s", (int)(strlen(part) - strlen(".weight")), part);
+    snprintf(out, DECLARED_NAME, "%.*s", (int)(strlen(part) - strlen(".weight")), part);
     return true;
 }
 
 error *lora_declare(const lora_plan *plan, params *p, int weight, int adapter[LORA_PARTS])
 {
     const param_spec w = p->row[weight].spec; /* a copy: the table may be reallocated */
-    char layer[NAME_ROOM], numbered[NAME_ROOM];
+    char layer[DECLARED_NAME], numbered[DECLARED_NAME];
     for (int k = 0; k < LORA_PARTS; k++)
         adapter[k] = 0;
     for (int k = 0; plan->rank && k < LORA_PARTS && layer_of(w.name, k, layer); k++) {
@@ -120,7 +101,7 @@ error *lora_declare(const lora_plan *plan, params *p, int weight, int adapter[LO
 /* The matrix that the adapter belongs to, and the adapter's first row in it. */
 static int matrix_of(const params *p, int a, int64_t *first)
 {
-    char layer[NAME_ROOM], part[NAME_ROOM];
+    char layer[DECLARED_NAME], part[DECLARED_NAME];
     lora_layer(p->row[a].spec.name, layer, sizeof layer);
     for (int id = 0; id < p->n; id++) {
         const param_spec *w = &p->row[id].spec;
@@ -159,7 +140,7 @@ error *lora_merge(params *p, device *dev)
         if (lora_is_a(&p->row[i])) TRY(merge_one(p, dev, i));
     for (int i = 0; i < p->n; i++) {
         if (p->row[i].spec.adapter_scale != 0)
-            free(p->row[i].own_name);
+            free(p->row[i].name);
         else
             p->row[n++] = p->row[i];
     }

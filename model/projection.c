@@ -3,6 +3,12 @@
 
 /* ---- memory ---- */
 
+tensor as_matrix(tensor w)
+{
+    if (!present(w)) return w;
+    return tensor_of(w.data, w.type, SHAPE(w.dim[0], tensor_count(w) / w.dim[0]));
+}
+
 tensor take_part(runtime *r, int64_t b, int64_t t, int64_t room, int64_t cols, block_name name)
 {
     tensor full =
@@ -229,8 +235,9 @@ static void apply_weight(runtime *r, weight_ids ids, tensor out, tensor x, tenso
                          tensor scale, tensor residual, activation act, tensor pre)
 {
     tensor w = use_if_any(r, ids.weight), b = use_if_any(r, ids.bias);
-    OP(linear, r->dev, r->stream, .out = out, .x = x, .w = w, .bias = b, .residual = residual,
-       .act = act, .pre = pre, .narrow = is_narrow(r, ids), .codes = codes, .scale = scale);
+    OP(linear, r->dev, r->stream, .out = out, .x = x, .w = as_matrix(w), .bias = b,
+       .residual = residual, .act = act, .pre = pre, .narrow = is_narrow(r, ids), .codes = codes,
+       .scale = scale);
     done_if_any(r, ids.weight);
     done_if_any(r, ids.bias);
 }

@@ -26,6 +26,9 @@ typedef struct {
     int adapter[LORA_PARTS];
 } weight_ids;
 
+/* A weight (N,...) as a matrix of N rows; absent if it is. */
+tensor as_matrix(tensor w);
+
 /* The first (b,t,cols) of a block for (b,room,cols) */
 tensor take_part(runtime *r, int64_t b, int64_t t, int64_t room, int64_t cols, block_name name);
 

@@ -48,10 +48,7 @@ enum {
     MOST_BANDS = 16,
     LEAST_BAND = 1 << 18, /* bytes */
     FRONT_ROOM = 40,
-    MIDDLE_ROOM = 60,
-    NAME_ROOM = 80,
-    BLOCK_NAMES = 13,
-    OTHER_NAMES = 7
+    MIDDLE_ROOM = 60
 };
 
 #define MOMENTUM 0.1 /* of a step: PyTorch's */
@@ -88,50 +85,34 @@ struct model {
     convolution stem;
     res_block *blocks; /* [layers] */
     res_state *states; /* [layers] */
-    char (*names)[NAME_ROOM];
-    int n_names;
     norm_ids last;
     res_state top; /* x, norm1 and m1: of the last norm */
 };
 
 /* ---- the table ---- */
 
-/* A name that lives as long as the model. */
-static const char *lasting_name(model *m, const char *front, const char *rest)
-{
-    char *name = m->names[m->n_names++];
-    snprintf(name, NAME_ROOM, "%s%s", front, rest);
-    return name;
-}
-
 /* Initialized as in He et al. 2015, by fan-out; its output has that many pixels. */
-static error *declare_conv(model *m, params *p, const char *front, const char *rest, int layer,
-                           int64_t out, int64_t in, int64_t side, int64_t stride, int64_t pixels,
+static error *declare_conv(params *p, const char *front, const char *rest, int layer, int64_t out,
+                           int64_t in, int64_t side, int64_t stride, int64_t pixels,
                            convolution *conv)
 {
     *conv = (convolution){.side = side, .stride = stride};
-    return declare(p,
-                   (param_spec){.name = lasting_name(m, front, rest),
-                                .layer = layer,
-                                .shape = SHAPE(out, in, side, side),
-                                .decay = true,
-                                .init = INIT_NORMAL,
-                                .std = sqrt(2.0 / (double)(side * side * out)),
-                                .rows = pixels,
-                                .hidden = layer >= 0},
-                   &conv->weight);
+    param_spec w = {.layer = layer,
+                    .shape = SHAPE(out, in, side, side),
+                    .decay = true,
+                    .init = INIT_NORMAL,
+                    .std = sqrt(2.0 / (double)(side * side * out)),
+                    .rows = pixels,
+                    .hidden = layer >= 0};
+    return declare_named(p, front, rest, w, &conv->weight);
 }
 
-static error *declare_channels(model *m, params *p, const char *front, const char *rest, int layer,
-                               int64_t n, init_kind init, bool state, int *id)
+static error *declare_channels(params *p, const char *front, const char *rest, int layer, int64_t n,
+                               init_kind init, bool state, int *id)
 {
-    return declare(p,
-                   (param_spec){.name = lasting_name(m, front, rest),
-                                .layer = layer,
-                                .shape = SHAPE(n),
-                                .init = init,
-                                .state = state},
-                   id);
+    return declare_named(
+        p, front, rest,
+        (param_spec){.layer = layer, .shape = SHAPE(n), .init = init, .state = state}, id);
 }
 
 /* FRONT.weight and the others. */
@@ -139,11 +120,11 @@ static error *declare_channel_norm(model *m, params *p, const char *front, int l
                                    norm_ids *ids)
 {
     *ids = (norm_ids){.mean = -1, .var = -1};
-    TRY(declare_channels(m, p, front, ".weight", layer, n, INIT_ONE, false, &ids->weight));
-    TRY(declare_channels(m, p, front, ".bias", layer, n, INIT_ZERO, false, &ids->bias));
+    TRY(declare_channels(p, front, ".weight", layer, n, INIT_ONE, false, &ids->weight));
+    TRY(declare_channels(p, front, ".bias", layer, n, INIT_ZERO, false, &ids->bias));
     if (m->config.norm == NORM_GROUP) return NULL;
-    TRY(declare_channels(m, p, front, ".running_mean", layer, n, INIT_ZERO, true, &ids->mean));
-    return declare_channels(m, p, front, ".running_var", layer, n, INIT_ONE, true, &ids->var);
+    TRY(declare_channels(p, front, ".running_mean", layer, n, INIT_ZERO, true, &ids->mean));
+    return declare_channels(p, front, ".running_var", layer, n, INIT_ONE, true, &ids->var);
 }
 
 static error *declare_res_block(model *m, params *p, const char *front, int layer, int64_t in,
@@ -155,12 +136,12 @@ static error *declare_res_block(model *m, params *p, const char *front, int laye
     b->shortcut.weight = -1;
     TRY(declare_channel_norm(m, p, NAMED("bn1"), layer, in, &b->norm1));
     int64_t pixels = ((b->height - 1) / stride + 1) * ((b->width - 1) / stride + 1);
-    TRY(declare_conv(m, p, NAMED("conv1"), ".weight", layer, out, in, SIDE, stride, pixels,
+    TRY(declare_conv(p, NAMED("conv1"), ".weight", layer, out, in, SIDE, stride, pixels,
                      &b->conv1));
     TRY(declare_channel_norm(m, p, NAMED("bn2"), layer, out, &b->norm2));
-    TRY(declare_conv(m, p, NAMED("conv2"), ".weight", layer, out, out, SIDE, 1, pixels, &b->conv2));
+    TRY(declare_conv(p, NAMED("conv2"), ".weight", layer, out, out, SIDE, 1, pixels, &b->conv2));
     if (in == out && stride == 1) return NULL;
-    return declare_conv(m, p, NAMED("convShortcut"), ".weight", layer, out, in, 1, stride, pixels,
+    return declare_conv(p, NAMED("convShortcut"), ".weight", layer, out, in, 1, stride, pixels,
                         &b->shortcut);
 #undef NAMED
 }
@@ -177,7 +158,7 @@ static error *declare_head(model *m, params *p, int64_t n, image_head *head)
     TRY(declare_channel_norm(m, p, "bn1", -1, n, &m->last));
     head->norm.weight = head->norm.bias = -1;
     TRY(declare(p, w, &head->head.weight));
-    return declare_channels(m, p, "fc.bias", "", -1, m->config.vocab, INIT_ZERO, false,
+    return declare_channels(p, "fc.bias", "", -1, m->config.vocab, INIT_ZERO, false,
                             &head->head.bias);
 }
 
@@ -185,7 +166,7 @@ static error *declare_resnet(model *m, params *p, image_head *head)
 {
     const model_config *c = &m->config;
     int64_t in = RESNET_STEM, n = c->width, h = c->image_height, w = c->image_width;
-    TRY(declare_conv(m, p, "conv1", ".weight", -1, in, c->channels, SIDE, 1, h * w, &m->stem));
+    TRY(declare_conv(p, "conv1", ".weight", -1, in, c->channels, SIDE, 1, h * w, &m->stem));
     for (int s = 0, layer = 0; s < STAGES; s++, n *= 2)
         for (int i = 0; i < (int)c->stage[s]; i++, layer++, in = n) {
             char front[FRONT_ROOM];
@@ -203,7 +184,6 @@ static void resnet_destroy(model *m)
     if (!m) return;
     free(m->blocks);
     free(m->states);
-    free(m->names);
     free(m);
 }
 
@@ -214,10 +194,8 @@ static error *resnet_create(const model_config *c, const training_policy *how, p
     TRY(alloc_array(&m, 1, sizeof *m));
     m->config = *c;
     m->training = *how;
-    size_t layers = (size_t)c->layers;
-    error *e = alloc_array(&m->blocks, layers, sizeof *m->blocks);
-    if (!e) e = alloc_array(&m->states, layers, sizeof *m->states);
-    if (!e) e = alloc_array(&m->names, layers * BLOCK_NAMES + OTHER_NAMES, NAME_ROOM);
+    error *e = alloc_array(&m->blocks, (size_t)c->layers, sizeof *m->blocks);
+    if (!e) e = alloc_array(&m->states, (size_t)c->layers, sizeof *m->states);
     if (!e) e = declare_resnet(m, p, head);
     if (e) {
         resnet_destroy(m);

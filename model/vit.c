@@ -122,11 +122,6 @@ static error *vit_create(const model_config *c, const training_policy *how, para
 
 /* ---- the ends ---- */
 
-static int64_t patch_count(const model_config *c)
-{
-    return c->context - !c->mean_pool;
-}
-
 static tensor take(runtime *r, dtype type, shape s, const char *name)
 {
     return arena_take(r->arena, KIND_ACTIVATION, type, s, NAME(name, 0));
@@ -138,10 +133,8 @@ static tensor embed(runtime *r, model *m, tensor images)
     int64_t b = images.dim[0];
     tensor cut = take_patches(r, &m->config, images);
     tensor x = take(r, m->type, SHAPE(b, patch_count(c), c->width), "embedded patches");
-    tensor w = param_use(r, m->patch.weight), bias = param_use(r, m->patch.bias);
-    OP(linear, r->dev, r->stream, .out = x, .x = cut, .w = as_matrix(w), .bias = bias);
-    param_done(r, m->patch.weight);
-    param_done(r, m->patch.bias);
+    tensor none = {0};
+    apply_linear(r, m->patch, x, cut, none, ACT_NONE, none);
     arena_drop(r->arena, &cut);
 
     tensor cls = m->cls < 0 ? (tensor){0} : param_use(r, m->cls);

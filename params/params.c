@@ -26,17 +26,21 @@ int params_add(params *p, param_spec spec)
         p->queue = queue;
         p->room = more;
     }
+    char *name = strdup(spec.name);
+    if (!name) return -1;
+    spec.name = name;
     if (!spec.writers) spec.writers = 1;
     int64_t count = tensor_count(tensor_of(NULL, F32, spec.shape));
     p->adapted = p->adapted || spec.adapter_scale != 0;
-    p->row[p->n] = (param){.spec = spec, .trainable = !spec.state, .count = count, .own = count};
+    p->row[p->n] =
+        (param){.spec = spec, .name = name, .trainable = !spec.state, .count = count, .own = count};
     return p->n++;
 }
 
 void params_free(params *p)
 {
     for (int i = 0; i < p->n; i++)
-        free(p->row[i].own_name);
+        free(p->row[i].name);
     free(p->row);
     free(p->queue);
     *p = (params){0};

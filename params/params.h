@@ -74,7 +74,7 @@ typedef struct {
 
 typedef struct {
     param_spec spec;
-    char *own_name; /* ? spec.name, if it must be freed */
+    char *name; /* spec.name, in memory of the table */
     bool trainable;
     int64_t count;          /* elements */
     int64_t own_first, own; /* the range that this process updates: all, unless ranks share the
@@ -180,7 +180,7 @@ struct runtime {
     bool narrow; /* products of hidden layers are of operands in 8 bits (core/narrow.h) */
 };
 
-/* Adds a row; returns its id (0, 1, 2 ...), or -1 if out of memory. */
+/* Adds a row, with a copy of its name; returns its id (0, 1, 2 ...), or -1 if out of memory. */
 int params_add(params *p, param_spec spec);
 void params_free(params *p);
 int64_t params_count(const params *p); /* elements of all parameters, without states and the pool */

@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "train/conflicts.h"
 #include "train/freeze.h"
+#include "train/who.h"
 
 #include <cjson/cJSON.h>
 #include <stdlib.h>
@@ -129,14 +130,6 @@ static const char *prefetch_text(const trainer *t, char *buffer, size_t size)
     return buffer;
 }
 
-/* " in groups of 8" */
-static const char *groups_text(const options *o, char *buffer, size_t size)
-{
-    *buffer = 0;
-    if (o->comm->group) snprintf(buffer, size, " in groups of %d", o->comm->group);
-    return buffer;
-}
-
 static const char *bucket_text(const options *o, char *buffer, size_t size)
 {
     if (o->bucket)
@@ -196,7 +189,7 @@ static void print_offloaded(const trainer *t, FILE *out)
 error *plan_summary(const trainer *t, FILE *out)
 {
     const options *o = t->o;
-    char bucket[60], ahead[60], groups[40];
+    char bucket[60], ahead[60], groups[48];
     arena_summary s = arena_summarize(t->arena);
     fprintf(out, "plan: %s, %lld parameters, batch %lld x %lld, %lld micro-batch%s, %s (%s)\n\n",
             o->model.name, (long long)params_count(&t->params), (long long)o->batch,
@@ -208,7 +201,7 @@ error *plan_summary(const trainer *t, FILE *out)
             "  as rank %d of %d, --zero %lld%s; gradients travel %s%s; a rank is missed after %lld "
             "s\n\n",
             comm_rank(o->comm), comm_size(o->comm), (long long)o->zero,
-            groups_text(o, groups, sizeof groups), bucket_text(o, bucket, sizeof bucket),
+            ranks_groups(o->comm, groups, sizeof groups), bucket_text(o, bucket, sizeof bucket),
             prefetch_text(t, ahead, sizeof ahead), (long long)o->watchdog);
     print_reductions(t, out);
     for (int k = 0; k < KIND_COUNT; k++) {

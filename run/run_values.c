@@ -1,7 +1,6 @@
 /* run_values.c - see run_values.h */
 #include "run/run_values.h"
 #include "base/json.h"
-#include "base/text_ends.h"
 
 #include <stdio.h>
 #include <string.h>

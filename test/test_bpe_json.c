@@ -271,68 +271,69 @@ static void test_longest_special(void **state)
     bpe_close(v);
 }
 
+static const struct {
+    const char *from, *to, *complaint;
+} refusals[] = {
+    {"\"normalizer\": null", "\"normalizer\": {\"type\": \"NFKC\"}", "normalizer: 'NFKC'"},
+    {"\"post_processor\": null", "\"post_processor\": {\"type\": \"TemplateProcessing\"}",
+     "post_processor: 'TemplateProcessing'"},
+    {"\"decoder\": {\"type\": \"ByteLevel\"", "\"decoder\": {\"type\": \"Metaspace\"",
+     "decoder: 'Metaspace'"},
+    {"\"type\": \"Split\"", "\"type\": \"Whitespace\"", "pre_tokenizer: 'Whitespace'"},
+    {"\"Regex\"", "\"Regexp\"", "neither a Regex nor a String"},
+    {"\"Isolated\"", "\"Removed\"", "pre_tokenizer.behavior: 'Removed'"},
+    {"\"invert\": false", "\"invert\": true", "pre_tokenizer.invert: 'true'"},
+    {"\"add_prefix_space\": false", "\"add_prefix_space\": true",
+     "pre_tokenizer.add_prefix_space: 'true'"},
+    {"\"type\": \"Sequence\"", "\"type\": \"BertPreTokenizer\"",
+     "pre_tokenizer: 'BertPreTokenizer'"},
+    {"\"pretokenizers\"", "\"pretokenizer\"", "without ByteLevel"},
+    {"\"type\": \"BPE\"", "\"type\": \"WordPiece\"", "model.type: 'WordPiece'"},
+    {"\"dropout\": null", "\"dropout\": 0.1", "model.dropout"},
+    {"\"byte_fallback\": false", "\"byte_fallback\": true", "normalizer: 'null'"},
+    {"\"end_of_word_suffix\": null", "\"end_of_word_suffix\": \"</w>\"",
+     "model.end_of_word_suffix: '</w>'"},
+    {"\"continuing_subword_prefix\": null", "\"continuing_subword_prefix\": \"##\"", "'##'"},
+    {"\"vocab\":", "\"words\":", "model.vocab or model.merges is missing"},
+    {"\"merges\": [", "\"merges\": 7, \"x\": [", "model.vocab or model.merges is missing"},
+    {"\"merges\": [", "\"merges\": [\"a\", ", "merge 0 is not two tokens"},
+    {"\"merges\": [", "\"merges\": [\"a b c\", ", "merge 0 is not two tokens"},
+    {"\"merges\": [", "\"merges\": [5, ", "merge 0 is not two tokens"},
+    {"\"merges\": [", "\"merges\": [\"q q\", ", "makes a token that is not in model.vocab"},
+    {"\"merges\": [", "\"merges\": [\"qq q\", ", "joins 'qq q'"},
+    {"\"merges\": [\"h e\"", "\"merges\": [\"h e\", \"h e\"", "join the same two"},
+    {"\"a\": 97", "\"a\": 98", "id 98 is given to two tokens"},
+    {"\"a\": 97", "\"a\": 97.5", "'a' has no id from 0 to"},
+    {"\"a\": 97", "\"a\": -1", "'a' has no id"},
+    {"\"a\": 97", "\"a\": 1e300", "'a' has no id"},
+    {"\"a\": 97", "\"a\": 280", "'a' has no id"},
+    {"\"a\": 97", "\"a\": null", "'a' has no id"},
+    {"\"a\": 97", "\"aaa\": 97", "no token for the byte 0x61"},
+    {"\"a\": 97", "\"b\": 97", "no token for the byte 0x61"},
+    {"\"he\": 256", "\"b\": 256", "spelled alike (b)"},
+    {"\"a\": 97", "\"\": 97", "is not spelled in the characters for bytes"},
+    {"\"a\": 97", "\"\\u4e00\": 97", "is not spelled in the characters for bytes"},
+    {"\"a\": 97", "\"a\\u0000\": 97", "zero byte"},
+    {"\"added_tokens\": [", "\"added_tokens\": [5", "added_tokens: an entry has no content"},
+    {"\"added_tokens\": [", "\"added_tokens\": [{\"id\": 280, \"content\": \"\"}",
+     "added_tokens: an entry has no content"},
+    {"\"added_tokens\": [", "\"added_tokens\": [" ADDED("285", "<x>", "true"), "too large"},
+    {"\"added_tokens\": [", "\"added_tokens\": [" ADDED("280", "the", "true"), "spelled alike"},
+    {"\"added_tokens\": [", "\"added_tokens\": [" ADDED("97", "<x>", "true"),
+     "id 97 is given to two tokens"},
+    {"\"added_tokens\": [", "\"added_tokens\": [" ADDED("1e9", "<x>", "true"), "no id from 0"},
+    {"\"version\"", "version", "is not JSON at byte"},
+    {"}\n}\n", "}\n} x\n", "is not JSON at byte"},
+};
+
 /* A tokenizer.json that would give other ids is refused, and the line says by what. */
 static void test_refused_by_name(void **state)
 {
-    static const struct {
-        const char *from, *to, *complaint;
-    } cases[] = {
-        {"\"normalizer\": null", "\"normalizer\": {\"type\": \"NFKC\"}", "normalizer: 'NFKC'"},
-        {"\"post_processor\": null", "\"post_processor\": {\"type\": \"TemplateProcessing\"}",
-         "post_processor: 'TemplateProcessing'"},
-        {"\"decoder\": {\"type\": \"ByteLevel\"", "\"decoder\": {\"type\": \"Metaspace\"",
-         "decoder: 'Metaspace'"},
-        {"\"type\": \"Split\"", "\"type\": \"Whitespace\"", "pre_tokenizer: 'Whitespace'"},
-        {"\"Regex\"", "\"Regexp\"", "neither a Regex nor a String"},
-        {"\"Isolated\"", "\"Removed\"", "pre_tokenizer.behavior: 'Removed'"},
-        {"\"invert\": false", "\"invert\": true", "pre_tokenizer.invert: 'true'"},
-        {"\"add_prefix_space\": false", "\"add_prefix_space\": true",
-         "pre_tokenizer.add_prefix_space: 'true'"},
-        {"\"type\": \"Sequence\"", "\"type\": \"BertPreTokenizer\"",
-         "pre_tokenizer: 'BertPreTokenizer'"},
-        {"\"pretokenizers\"", "\"pretokenizer\"", "without ByteLevel"},
-        {"\"type\": \"BPE\"", "\"type\": \"WordPiece\"", "model.type: 'WordPiece'"},
-        {"\"dropout\": null", "\"dropout\": 0.1", "model.dropout"},
-        {"\"byte_fallback\": false", "\"byte_fallback\": true", "normalizer: 'null'"},
-        {"\"end_of_word_suffix\": null", "\"end_of_word_suffix\": \"</w>\"",
-         "model.end_of_word_suffix: '</w>'"},
-        {"\"continuing_subword_prefix\": null", "\"continuing_subword_prefix\": \"##\"", "'##'"},
-        {"\"vocab\":", "\"words\":", "model.vocab or model.merges is missing"},
-        {"\"merges\": [", "\"merges\": 7, \"x\": [", "model.vocab or model.merges is missing"},
-        {"\"merges\": [", "\"merges\": [\"a\", ", "merge 0 is not two tokens"},
-        {"\"merges\": [", "\"merges\": [\"a b c\", ", "merge 0 is not two tokens"},
-        {"\"merges\": [", "\"merges\": [5, ", "merge 0 is not two tokens"},
-        {"\"merges\": [", "\"merges\": [\"q q\", ", "makes a token that is not in model.vocab"},
-        {"\"merges\": [", "\"merges\": [\"qq q\", ", "joins 'qq q'"},
-        {"\"merges\": [\"h e\"", "\"merges\": [\"h e\", \"h e\"", "join the same two"},
-        {"\"a\": 97", "\"a\": 98", "id 98 is given to two tokens"},
-        {"\"a\": 97", "\"a\": 97.5", "'a' has no id from 0 to"},
-        {"\"a\": 97", "\"a\": -1", "'a' has no id"},
-        {"\"a\": 97", "\"a\": 1e300", "'a' has no id"},
-        {"\"a\": 97", "\"a\": 280", "'a' has no id"},
-        {"\"a\": 97", "\"a\": null", "'a' has no id"},
-        {"\"a\": 97", "\"aaa\": 97", "no token for the byte 0x61"},
-        {"\"a\": 97", "\"b\": 97", "no token for the byte 0x61"},
-        {"\"he\": 256", "\"b\": 256", "spelled alike (b)"},
-        {"\"a\": 97", "\"\": 97", "is not spelled in the characters for bytes"},
-        {"\"a\": 97", "\"\\u4e00\": 97", "is not spelled in the characters for bytes"},
-        {"\"a\": 97", "\"a\\u0000\": 97", "zero byte"},
-        {"\"added_tokens\": [", "\"added_tokens\": [5", "added_tokens: an entry has no content"},
-        {"\"added_tokens\": [", "\"added_tokens\": [{\"id\": 280, \"content\": \"\"}",
-         "added_tokens: an entry has no content"},
-        {"\"added_tokens\": [", "\"added_tokens\": [" ADDED("285", "<x>", "true"), "too large"},
-        {"\"added_tokens\": [", "\"added_tokens\": [" ADDED("280", "the", "true"), "spelled alike"},
-        {"\"added_tokens\": [", "\"added_tokens\": [" ADDED("97", "<x>", "true"),
-         "id 97 is given to two tokens"},
-        {"\"added_tokens\": [", "\"added_tokens\": [" ADDED("1e9", "<x>", "true"), "no id from 0"},
-        {"\"version\"", "version", "is not JSON at byte"},
-        {"}\n}\n", "}\n} x\n", "is not JSON at byte"},
-    };
     bpe *v = learned();
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char *text = replaced(json_of(state, v), cases[i].from, cases[i].to);
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        char *text = replaced(json_of(state, v), refusals[i].from, refusals[i].to);
         bpe *w;
-        fails(open_text(state, text, &w), "changed.json", cases[i].complaint);
+        fails(open_text(state, text, &w), "changed.json", refusals[i].complaint);
         free(text);
     }
     bpe_close(v);

@@ -341,112 +341,113 @@ static void test_special_tokens(void **state)
     }
 }
 
+static const char *const refused_configs[][3] = {
+    {"llama", "\"rope_scaling\":{\"type\":\"linear\"}", "without a factor"},
+    {"llama", "\"rope_scaling\":{\"type\":\"linear\",\"factor\":2,\"low_freq_factor\":1}",
+     "llama3"},
+    {"llama", "\"rope_scaling\":{\"type\":\"linear\",\"rope_type\":\"llama3\",\"factor\":2}",
+     "two types"},
+    {"llama", "\"rope_scaling\":{\"type\":\"linear\",\"factor\":0.5}", "factor must be"},
+    {"llama",
+     "\"rope_scaling\":{\"type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,"
+     "\"high_freq_factor\":1,\"original_max_position_embeddings\":8192}",
+     "larger high_freq_factor"},
+    {"llama",
+     "\"rope_scaling\":{\"type\":\"linear\",\"factor\":2},"
+     "\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":4}",
+     "says something else"},
+    {"mistral", "\"layer_types\":[\"full_attention\"]", "sliding_window says something else"},
+    {"mistral", "\"attention_bias\":true", "attention_bias"},
+    {"mistral", "\"sliding_window\":null,\"layer_types\":[\"sliding_attention\"]",
+     "sliding_window says something else"},
+    {"phi3", "\"sliding_window\":2047,\"layer_types\":[\"none\"]", "layer_types"},
+    {"gemma2", "\"sliding_window\":null", "some layers have a window"},
+    {"gemma2", "\"sliding_window\":64,\"sliding_window_size\":65", "says something else"},
+    {"gemma2", "\"layer_types\":[\"full_attention\"]", "a word for each layer"},
+    {"gemma2", "\"num_hidden_layers\":1,\"layer_types\":[\"chunked_attention\"]", "are known here"},
+    {"gemma2",
+     "\"num_hidden_layers\":3,\"layer_types\":[\"full_attention\",\"sliding_attention\","
+     "\"full_attention\"]",
+     "every n-th"},
+    {"gemma3_text", "\"attn_logit_softcapping\":50", "no caps of scores"},
+    {"gemma3_text", "\"rope_parameters\":{\"rope_theta\":5}", "full_attention alone"},
+    {"gemma3_text",
+     "\"rope_parameters\":{\"sliding_attention\":{\"rope_type\":\"linear\",\"factor\":2}}",
+     "type must be default"},
+    {"gemma3_text",
+     "\"rope_parameters\":{\"sliding_attention\":{\"rope_theta\":5}},\"rope_local_base_freq\":"
+     "6",
+     "rope_local_base_freq is another number"},
+    {"phi3", "\"rope_scaling\":{\"type\":\"longrope\"}", "not default, linear or llama3"},
+    {"smollm3", "\"no_rope_layers\":[1,0]", "a number for each layer"},
+    {"smollm3", "\"num_hidden_layers\":4,\"no_rope_layers\":[1,0,0,1]", "every n-th"},
+    {"llama", "\"rope_interleaved\":true", "rope_interleaved is true"},
+    {"llama", "\"rope_scaling\":{\"rope_type\":\"llama3\"}", "rope_scaling"},
+    {"llama", "\"rope_scaling\":{\"factor\":2.0}", "rope_scaling"},
+    {"llama", "\"rope_scaling\":7", "rope_scaling is 7"},
+    {"llama", "\"rope_parameters\":{\"rope_theta\":5},\"rope_theta\":6", "rope_parameters"},
+    {"llama", "\"rope_parameters\":{\"rope_theta\":\"5\"}", "rope_parameters"},
+    {"llama", "\"rope_parameters\":{\"partial_rotary_factor\":0.5}", "partial_rotary_factor"},
+    {"llama", "\"rope_parameters\":{\"full_attention\":{}}", "rope_parameters"},
+    {"llama", "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0}",
+     "not default, linear or llama3"},
+    {"llama", "\"rope_theta\":0", "rope_theta is 0"},
+    {"llama", "\"attention_dropout\":0.1", "attention_dropout is 0.1"},
+    {"llama", "\"hidden_act\":\"relu\"", "hidden_act is \"relu\""},
+    {"llama", "\"num_key_value_heads\":5", "num_key_value_heads is 5"},
+    {"llama", "\"num_attention_heads\":3,\"hidden_size\":64", "num_attention_heads is 3"},
+    {"llama", "\"num_key_value_heads\":64", "num_key_value_heads is 64"},
+    {"llama", "\"head_dim\":7", "7 numbers of a head"},
+    {"llama", "\"num_hidden_layers\":null", "num_hidden_layers is null"},
+    {"qwen2", "\"num_key_value_heads\":null,\"num_attention_heads\":64", "heads is null"},
+    {"gemma", "\"tie_word_embeddings\":null", "tie_word_embeddings is null"},
+    {"bloom", "\"num_attention_heads\":null", "num_attention_heads is null"},
+    {"llama", "\"num_hidden_layers\":0", "num_hidden_layers is 0"},
+    {"llama", "\"num_hidden_layers\":2.5", "num_hidden_layers is 2.5"},
+    {"llama", "\"rms_norm_eps\":-1e-5", "rms_norm_eps is -1e-05"},
+    {"llama", "\"sliding_window\":4096", "sliding_window is 4096"},
+    {"llama", "\"attention_multiplier\":0.5", "attention_multiplier is 0.5"},
+    {"llama", "\"quantization_config\":{}", "quantization_config"},
+    {"llama", "\"hidden_size\":64,\"hidden_size\":128", "hidden_size twice"},
+    {"qwen2", "\"layer_types\":\"full_attention\"", "layer_types"},
+    {"qwen2", "\"use_sliding_window\":true", "use_sliding_window is true"},
+    {"qwen2", "\"layer_types\":[\"full_attention\",\"sliding_attention\"]", "layer_types"},
+    {"qwen3", "\"use_sliding_window\":true", "use_sliding_window is true"},
+    {"gemma", "\"hidden_act\":\"silu\"", "hidden_act is \"silu\""},
+    {"bloom", "\"apply_residual_connection_post_layernorm\":true", "post_layernorm is true"},
+    {"bloom", "\"n_inner\":100", "n_inner is 100"},
+    {"bloom", "\"hidden_size\":64,\"n_embed\":128", "n_embed is 128"},
+    {"bloom", "\"attention_dropout\":0.1", "attention_dropout is 0.1"},
+    {"phi", "\"qk_layernorm\":true", "qk_layernorm is true"},
+    {"phi", "\"partial_rotary_factor\":0", "partial_rotary_factor is 0"},
+    {"phi", "\"partial_rotary_factor\":1.5", "partial_rotary_factor is 1.5"},
+    {"phi", "\"partial_rotary_factor\":0.5,\"rope_parameters\":{\"partial_rotary_factor\":0.4}",
+     "another number"},
+    {"falcon", "\"alibi\":true", "alibi is true"},
+    {"falcon", "\"num_kv_heads\":8", "num_kv_heads is 8"},
+    {"falcon", "\"num_ln_in_parallel_attn\":2", "num_ln_in_parallel_attn is 2"},
+    {"falcon", "\"num_ln_in_parallel_attn\":3,\"new_decoder_architecture\":true",
+     "num_ln_in_parallel_attn is 3"},
+    {"falcon", "\"activation\":\"relu\"", "activation is \"relu\""},
+    {"chatglm", "\"rmsnorm\":false", "rmsnorm is false"},
+    {"chatglm", "\"rope_ratio\":50", "rope_ratio is 50"},
+    {"chatglm", "\"vocab_size\":100", "vocab_size is 100"},
+    {"chatglm", "\"pre_seq_len\":128", "pre_seq_len is 128"},
+    {"chatglm", "\"quantization_bit\":4", "quantization_bit is 4"},
+    {"qwen", "\"no_bias\":false", "no_bias is false"},
+    {"qwen", "\"intermediate_size\":7", "intermediate_size is 7"},
+    {"mamba", "\"a\":1", "model_type is \"mamba\""},
+};
+
 static void test_config_refusals(void **state)
 {
     (void)state;
-    static const char *const bad[][3] = {
-        {"llama", "\"rope_scaling\":{\"type\":\"linear\"}", "without a factor"},
-        {"llama", "\"rope_scaling\":{\"type\":\"linear\",\"factor\":2,\"low_freq_factor\":1}",
-         "llama3"},
-        {"llama", "\"rope_scaling\":{\"type\":\"linear\",\"rope_type\":\"llama3\",\"factor\":2}",
-         "two types"},
-        {"llama", "\"rope_scaling\":{\"type\":\"linear\",\"factor\":0.5}", "factor must be"},
-        {"llama",
-         "\"rope_scaling\":{\"type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,"
-         "\"high_freq_factor\":1,\"original_max_position_embeddings\":8192}",
-         "larger high_freq_factor"},
-        {"llama",
-         "\"rope_scaling\":{\"type\":\"linear\",\"factor\":2},"
-         "\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":4}",
-         "says something else"},
-        {"mistral", "\"layer_types\":[\"full_attention\"]", "sliding_window says something else"},
-        {"mistral", "\"attention_bias\":true", "attention_bias"},
-        {"mistral", "\"sliding_window\":null,\"layer_types\":[\"sliding_attention\"]",
-         "sliding_window says something else"},
-        {"phi3", "\"sliding_window\":2047,\"layer_types\":[\"none\"]", "layer_types"},
-        {"gemma2", "\"sliding_window\":null", "some layers have a window"},
-        {"gemma2", "\"sliding_window\":64,\"sliding_window_size\":65", "says something else"},
-        {"gemma2", "\"layer_types\":[\"full_attention\"]", "a word for each layer"},
-        {"gemma2", "\"num_hidden_layers\":1,\"layer_types\":[\"chunked_attention\"]",
-         "are known here"},
-        {"gemma2",
-         "\"num_hidden_layers\":3,\"layer_types\":[\"full_attention\",\"sliding_attention\","
-         "\"full_attention\"]",
-         "every n-th"},
-        {"gemma3_text", "\"attn_logit_softcapping\":50", "no caps of scores"},
-        {"gemma3_text", "\"rope_parameters\":{\"rope_theta\":5}", "full_attention alone"},
-        {"gemma3_text",
-         "\"rope_parameters\":{\"sliding_attention\":{\"rope_type\":\"linear\",\"factor\":2}}",
-         "type must be default"},
-        {"gemma3_text",
-         "\"rope_parameters\":{\"sliding_attention\":{\"rope_theta\":5}},\"rope_local_base_freq\":"
-         "6",
-         "rope_local_base_freq is another number"},
-        {"phi3", "\"rope_scaling\":{\"type\":\"longrope\"}", "not default, linear or llama3"},
-        {"smollm3", "\"no_rope_layers\":[1,0]", "a number for each layer"},
-        {"smollm3", "\"num_hidden_layers\":4,\"no_rope_layers\":[1,0,0,1]", "every n-th"},
-        {"llama", "\"rope_interleaved\":true", "rope_interleaved is true"},
-        {"llama", "\"rope_scaling\":{\"rope_type\":\"llama3\"}", "rope_scaling"},
-        {"llama", "\"rope_scaling\":{\"factor\":2.0}", "rope_scaling"},
-        {"llama", "\"rope_scaling\":7", "rope_scaling is 7"},
-        {"llama", "\"rope_parameters\":{\"rope_theta\":5},\"rope_theta\":6", "rope_parameters"},
-        {"llama", "\"rope_parameters\":{\"rope_theta\":\"5\"}", "rope_parameters"},
-        {"llama", "\"rope_parameters\":{\"partial_rotary_factor\":0.5}", "partial_rotary_factor"},
-        {"llama", "\"rope_parameters\":{\"full_attention\":{}}", "rope_parameters"},
-        {"llama", "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0}",
-         "not default, linear or llama3"},
-        {"llama", "\"rope_theta\":0", "rope_theta is 0"},
-        {"llama", "\"attention_dropout\":0.1", "attention_dropout is 0.1"},
-        {"llama", "\"hidden_act\":\"relu\"", "hidden_act is \"relu\""},
-        {"llama", "\"num_key_value_heads\":5", "num_key_value_heads is 5"},
-        {"llama", "\"num_attention_heads\":3,\"hidden_size\":64", "num_attention_heads is 3"},
-        {"llama", "\"num_key_value_heads\":64", "num_key_value_heads is 64"},
-        {"llama", "\"head_dim\":7", "7 numbers of a head"},
-        {"llama", "\"num_hidden_layers\":null", "num_hidden_layers is null"},
-        {"qwen2", "\"num_key_value_heads\":null,\"num_attention_heads\":64", "heads is null"},
-        {"gemma", "\"tie_word_embeddings\":null", "tie_word_embeddings is null"},
-        {"bloom", "\"num_attention_heads\":null", "num_attention_heads is null"},
-        {"llama", "\"num_hidden_layers\":0", "num_hidden_layers is 0"},
-        {"llama", "\"num_hidden_layers\":2.5", "num_hidden_layers is 2.5"},
-        {"llama", "\"rms_norm_eps\":-1e-5", "rms_norm_eps is -1e-05"},
-        {"llama", "\"sliding_window\":4096", "sliding_window is 4096"},
-        {"llama", "\"attention_multiplier\":0.5", "attention_multiplier is 0.5"},
-        {"llama", "\"quantization_config\":{}", "quantization_config"},
-        {"llama", "\"hidden_size\":64,\"hidden_size\":128", "hidden_size twice"},
-        {"qwen2", "\"layer_types\":\"full_attention\"", "layer_types"},
-        {"qwen2", "\"use_sliding_window\":true", "use_sliding_window is true"},
-        {"qwen2", "\"layer_types\":[\"full_attention\",\"sliding_attention\"]", "layer_types"},
-        {"qwen3", "\"use_sliding_window\":true", "use_sliding_window is true"},
-        {"gemma", "\"hidden_act\":\"silu\"", "hidden_act is \"silu\""},
-        {"bloom", "\"apply_residual_connection_post_layernorm\":true", "post_layernorm is true"},
-        {"bloom", "\"n_inner\":100", "n_inner is 100"},
-        {"bloom", "\"hidden_size\":64,\"n_embed\":128", "n_embed is 128"},
-        {"bloom", "\"attention_dropout\":0.1", "attention_dropout is 0.1"},
-        {"phi", "\"qk_layernorm\":true", "qk_layernorm is true"},
-        {"phi", "\"partial_rotary_factor\":0", "partial_rotary_factor is 0"},
-        {"phi", "\"partial_rotary_factor\":1.5", "partial_rotary_factor is 1.5"},
-        {"phi", "\"partial_rotary_factor\":0.5,\"rope_parameters\":{\"partial_rotary_factor\":0.4}",
-         "another number"},
-        {"falcon", "\"alibi\":true", "alibi is true"},
-        {"falcon", "\"num_kv_heads\":8", "num_kv_heads is 8"},
-        {"falcon", "\"num_ln_in_parallel_attn\":2", "num_ln_in_parallel_attn is 2"},
-        {"falcon", "\"num_ln_in_parallel_attn\":3,\"new_decoder_architecture\":true",
-         "num_ln_in_parallel_attn is 3"},
-        {"falcon", "\"activation\":\"relu\"", "activation is \"relu\""},
-        {"chatglm", "\"rmsnorm\":false", "rmsnorm is false"},
-        {"chatglm", "\"rope_ratio\":50", "rope_ratio is 50"},
-        {"chatglm", "\"vocab_size\":100", "vocab_size is 100"},
-        {"chatglm", "\"pre_seq_len\":128", "pre_seq_len is 128"},
-        {"chatglm", "\"quantization_bit\":4", "quantization_bit is 4"},
-        {"qwen", "\"no_bias\":false", "no_bias is false"},
-        {"qwen", "\"intermediate_size\":7", "intermediate_size is 7"},
-        {"mamba", "\"a\":1", "model_type is \"mamba\""},
-    };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    for (size_t i = 0; i < sizeof refused_configs / sizeof *refused_configs; i++) {
         model_config c;
         char text[300];
-        snprintf(text, sizeof text, "{\"model_type\":\"%s\",%s}", bad[i][0], bad[i][1]);
-        fails(read_text(text, &c), "x/config.json", bad[i][2]);
+        snprintf(text, sizeof text, "{\"model_type\":\"%s\",%s}", refused_configs[i][0],
+                 refused_configs[i][1]);
+        fails(read_text(text, &c), "x/config.json", refused_configs[i][2]);
     }
 }
 
@@ -473,6 +474,12 @@ static void test_config_habits(void **state)
                  "\"num_ln_in_parallel_attn\":1}",
                  &a));
     assert_true(a.residual == RESIDUAL_PARALLEL_ONE_NORM && a.kv_heads == 2);
+}
+
+static void test_scaled_rotations(void **state)
+{
+    (void)state;
+    model_config a, b;
     ok(read_text(
         "{\"model_type\":\"llama\",\"rope_theta\":5e5,\"rope_scaling\":{\"type\":\"llama3\","
         "\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,"
@@ -489,6 +496,13 @@ static void test_config_habits(void **state)
     ok(read_text("{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"linear\",\"factor\":1}}",
                  &a));
     assert_true(a.rotary.scaling.factor == 0);
+}
+
+/* What an older or a shorter form leaves out, and layers that are named one by one. */
+static void test_windows_and_layers(void **state)
+{
+    (void)state;
+    model_config a, b;
     ok(read_text("{\"model_type\":\"mistral\",\"max_position_embeddings\":4096,"
                  "\"attention_bias\":false,\"mlp_bias\":false}",
                  &a));
@@ -617,6 +631,8 @@ int main(void)
         cmocka_unit_test(test_special_tokens),
         cmocka_unit_test(test_config_refusals),
         cmocka_unit_test(test_config_habits),
+        cmocka_unit_test(test_scaled_rotations),
+        cmocka_unit_test(test_windows_and_layers),
         cmocka_unit_test(test_ignored_fields),
         cmocka_unit_test(test_resized),
     };

@@ -221,7 +221,7 @@ static void test_processor_is_followed(void **state)
          "{\"shortest_edge\": 224}",
          0, 0, false},
         {"\"size\": {\"height\": 224, \"width\": 224}, \"resample\": 3", 0, 0, true},
-        {"\"crop_pct\": -1, \"resample\": \"3\", \"size\": {\"shortest_edge\": 224}", 0, 0, false}};
+        {"\"crop_pct\": null, \"resample\": null", 0, 0, false}};
     char text[400];
     write_config("");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -237,7 +237,15 @@ static void test_processor_is_followed(void **state)
                              cases[i].scaled);
         image_card_free(&card);
     }
-    /* every size comes back from what is written */
+    assert_int_equal(unlink("hf/preprocessor_config.json"), 0);
+}
+
+/* Every size comes back from what is written. */
+static void test_crop_is_exact(void **state)
+{
+    (void)state;
+    char text[400];
+    write_config("");
     for (int shorter = 224; shorter < 1000; shorter++) {
         image_card card = {0};
         bool found;
@@ -249,6 +257,28 @@ static void test_processor_is_followed(void **state)
         must(image_card_read("hf", &found, &card));
         assert_int_equal(window_covering(1200, 1200, 224, 224, card.crop_part).rows, shorter);
         image_card_free(&card);
+    }
+    assert_int_equal(unlink("hf/preprocessor_config.json"), 0);
+}
+
+static void test_processor_is_refused(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"\"resample\": 1", "resample 1: pictures are resized bilinear"},
+        {"\"resample\": 0", "resample 0: "},
+        {"\"resample\": \"3\"", "resample 3: "},
+        {"\"crop_pct\": -1", "crop_pct "},
+        {"\"crop_pct\": 1.5, \"size\": {\"shortest_edge\": 224}", "crop_pct "},
+        {"\"crop_pct\": \"0.9\"", "crop_pct "}};
+    char text[400];
+    write_config("");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        image_card card = {0};
+        bool found;
+        snprintf(text, sizeof text, "{%s}", cases[i][0]);
+        file_write("hf/preprocessor_config.json", text, strlen(text));
+        fails(image_card_read("hf", &found, &card), "preprocessor_config.json: ", cases[i][1]);
     }
     assert_int_equal(unlink("hf/preprocessor_config.json"), 0);
 }
@@ -292,9 +322,10 @@ static int enter(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fields),       cmocka_unit_test(test_written),
-        cmocka_unit_test(test_exported),     cmocka_unit_test(test_processor_is_followed),
-        cmocka_unit_test(test_not_exported), cmocka_unit_test(test_refusals)};
+        cmocka_unit_test(test_fields),        cmocka_unit_test(test_written),
+        cmocka_unit_test(test_exported),      cmocka_unit_test(test_processor_is_followed),
+        cmocka_unit_test(test_crop_is_exact), cmocka_unit_test(test_processor_is_refused),
+        cmocka_unit_test(test_not_exported),  cmocka_unit_test(test_refusals)};
     must(golden_open("test/golden/hf_convnext.txt", &g));
     int failed = cmocka_run_group_tests(tests, enter, scratch_leave);
     golden_free(g);

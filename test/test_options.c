@@ -615,6 +615,12 @@ static void test_offload(void **state)
         REFUSED(PARSE("--plan", "--offload", wrong[i]), wrong[i], "or both");
     REFUSED(PARSE("--plan", "--offload", "activations", "--recompute", "sqrt"),
             "--offload activations", "--recompute block");
+}
+
+/* Where that second place is, and how fast: of a disk or of a GPU's host. */
+static void test_offload_place(void **state)
+{
+    (void)state;
     REFUSED(PARSE("--offload-to", "d"), "--offload-to d", "only with --offload");
     REFUSED(PARSE("--disk-rate", "2"), "--disk-rate 2", "only with --offload");
     must(PARSE("--plan", "--offload", "states", "--device", "cuda", "--host-memory", "64G",
@@ -783,6 +789,7 @@ int main(void)
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_adapters),
         cmocka_unit_test(test_offload),
+        cmocka_unit_test(test_offload_place),
         cmocka_unit_test(test_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

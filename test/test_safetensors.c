@@ -537,6 +537,33 @@ static void test_no_pickle(void **state)
 
 /* ---- several files ---- */
 
+static const struct {
+    const char *text, *why;
+} bad_indices[] = {
+    {"{}", "weight_map"},
+    {"{\"weight_map\":{}}", "weight_map"},
+    {"{\"weight_map\":{\"a\":3}}", "'a'"},
+    {"{\"weight_map\":{\"a\":\"../m-2.safetensors\"}}", "beside"},
+    {"{\"weight_map\":{\"a\":\"/etc/passwd\"}}", "beside"},
+    {"{\"weight_map\":{\"a\":\"\"}}", "beside"},
+    {"{\"weight_map\":{\"a\":\"m-3.safetensors\"}}", "m-3.safetensors"},
+    {"{\"weight_map\":{\"a\":\"m-2.safetensors\",\"c\":\"m-2.safetensors\",\"b\":\"m-1."
+     "safetensors\",\"c\":\"m-2.safetensors\"}}",
+     "twice 'c'"},
+    {"{\"weight_map\":{\"a\":\"m-2.safetensors\"}}", "not name the tensor 'c'"},
+    {"{\"weight_map\":{\"a\":\"m-2.safetensors\",\"b\":\"m-2.safetensors\",\"c\":\"m-2."
+     "safetensors\"}}",
+     "'b'"},
+    {"{\"weight_map\":{\"a\":\"m-2.safetensors\",\"b\":\"m-1.safetensors\",\"c\":\"m-1."
+     "safetensors\"}}",
+     "'c'"},
+    {"{\"weight_map\":{\"a\":\"m-2.safetensors\",\"c\":\"m-2.safetensors\",\"x\":\"m-1."
+     "safetensors\"}}",
+     "'x'"},
+    {"{\"weight_map\":", "JSON"},
+    {"[]", "object"},
+};
+
 static void test_index(void **state)
 {
     char *one = scratch_path(state, "m-1.safetensors"),
@@ -557,35 +584,9 @@ static void test_index(void **state)
     ok(safetensors_read(s, safetensors_find(s, "b"), 2, 1, &byte));
     assert_int_equal(byte, 2);
     safetensors_close(s);
-    static const struct {
-        const char *text, *why;
-    } bad[] = {
-        {"{}", "weight_map"},
-        {"{\"weight_map\":{}}", "weight_map"},
-        {"{\"weight_map\":{\"a\":3}}", "'a'"},
-        {"{\"weight_map\":{\"a\":\"../m-2.safetensors\"}}", "beside"},
-        {"{\"weight_map\":{\"a\":\"/etc/passwd\"}}", "beside"},
-        {"{\"weight_map\":{\"a\":\"\"}}", "beside"},
-        {"{\"weight_map\":{\"a\":\"m-3.safetensors\"}}", "m-3.safetensors"},
-        {"{\"weight_map\":{\"a\":\"m-2.safetensors\",\"c\":\"m-2.safetensors\",\"b\":\"m-1."
-         "safetensors\",\"c\":\"m-2.safetensors\"}}",
-         "twice 'c'"},
-        {"{\"weight_map\":{\"a\":\"m-2.safetensors\"}}", "not name the tensor 'c'"},
-        {"{\"weight_map\":{\"a\":\"m-2.safetensors\",\"b\":\"m-2.safetensors\",\"c\":\"m-2."
-         "safetensors\"}}",
-         "'b'"},
-        {"{\"weight_map\":{\"a\":\"m-2.safetensors\",\"b\":\"m-1.safetensors\",\"c\":\"m-1."
-         "safetensors\"}}",
-         "'c'"},
-        {"{\"weight_map\":{\"a\":\"m-2.safetensors\",\"c\":\"m-2.safetensors\",\"x\":\"m-1."
-         "safetensors\"}}",
-         "'x'"},
-        {"{\"weight_map\":", "JSON"},
-        {"[]", "object"},
-    };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        file_write(index, bad[i].text, strlen(bad[i].text));
-        fails(safetensors_open(index, &s), *state, bad[i].why);
+    for (size_t i = 0; i < sizeof bad_indices / sizeof *bad_indices; i++) {
+        file_write(index, bad_indices[i].text, strlen(bad_indices[i].text));
+        fails(safetensors_open(index, &s), *state, bad_indices[i].why);
     }
     write_file(one, "{\"b\":" ENTRY("U8", "2", 0, 2) ",\"a\":" ENTRY("U8", "1", 2, 3) "}", 3);
     file_write(index, good, sizeof good - 1);

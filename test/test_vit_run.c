@@ -216,7 +216,7 @@ static void test_split(void **state)
         o.train_data = o.val_data = (pattern_list){names, 1};
         must(image_task.open(&o, true, &s));
         must(image_task.open(&o, false, &v));
-        o.images.split = 0;
+        o.images.how.split = 0;
         must(image_task.open(&o, false, &whole));
         assert_true(v->count == 10 && s->count == 40 && whole->count == SET);
         must(source_read(whole, 0, SET, all, targets));

@@ -18,7 +18,6 @@
 #include "base/process_memory.h"
 #include "train/task.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -119,9 +119,9 @@ static error *check_hf_words(const arguments *a)
     const char *const given[][2] = {
         {a->dtype, "--dtype"}, {a->license, "--license"}, {a->base_model, "--base-model"}};
     for (size_t i = 0; i < sizeof given / sizeof *given; i++)
-        if (given[i][0] && strcmp(a->to, "hf"))
+        if (given[i][0] && a->format != TO_HF)
             return user_error("%s: only with --to hf%s", given[i][1],
-                              i == 0 && !strcmp(a->to, "gguf") ? "; --to gguf has --type" : "");
+                              i == 0 && a->format == TO_GGUF ? "; --to gguf has --type" : "");
     if (a->license && (!*a->license || a->license[strspn(a->license, WORD)]))
         return user_error("--license %s: must be an identifier such as apache-2.0 or mit",
                           a->license);
@@ -136,7 +136,7 @@ static error *parse(int argc, char **argv, arguments *a)
     static const struct argp argp = {
         .options = argp_options, .parser = take_option, .args_doc = "DIR|FILE OUT", .doc = doc};
     *a = (arguments){.to = "hf"};
-    static const char *const formats[] = {"hf", "llmc", "gguf"};
+    static const char *const formats[FORMATS] = {"hf", "llmc", "gguf"};
     error *none = NULL;
     int format;
     TRY(command_line_parse(&argp, argc, argv, 0, a, &none));
@@ -144,12 +144,13 @@ static error *parse(int argc, char **argv, arguments *a)
         return user_error("%s: a word too many; an export has one source and one OUT (--help)",
                           a->wrong);
     if (!a->out) return user_error("say what to export and where to: export DIR|FILE OUT (--help)");
-    TRY(command_line_word("to", a->to, formats, 3, &format));
-    if (a->vocab && !strcmp(a->to, "llmc"))
+    TRY(command_line_word("to", a->to, formats, FORMATS, &format));
+    a->format = (export_format)format;
+    if (a->vocab && a->format == TO_LLMC)
         return user_error("--vocab: not with --to llmc, whose format has no tokenizer in it");
-    if (a->fast && strcmp(a->to, "hf")) return user_error("--fast-tokenizer: only with --to hf");
+    if (a->fast && a->format != TO_HF) return user_error("--fast-tokenizer: only with --to hf");
     if (a->merge && !*a->merge) return user_error("--merge: an empty word; give DIR");
-    if (a->type && strcmp(a->to, "gguf")) return user_error("--type: only with --to gguf");
+    if (a->type && a->format != TO_GGUF) return user_error("--type: only with --to gguf");
     return check_hf_words(a);
 }
 
@@ -323,13 +324,13 @@ static error *run_program(int argc, char **argv)
     holder h = {0};
     TRY(parse(argc, argv, &a));
     TRY(descriptors_fill(false));
-    bool hf = !strcmp(a.to, "hf"), image = false;
-    if (hf) TRY(image_card_is_at(a.from, &image));
+    bool image = false;
+    if (a.format == TO_HF) TRY(image_card_is_at(a.from, &image));
     if (image) return export_image(&a);
     TRY(weights_open(a.from, NULL, &w));
-    error *e = hf                      ? export_hf(&a, w, &h)
-               : !strcmp(a.to, "llmc") ? to_llmc(&a, w, &h)
-                                       : export_gguf(&a, w, &h);
+    error *e = a.format == TO_HF     ? export_hf(&a, w, &h)
+               : a.format == TO_LLMC ? to_llmc(&a, w, &h)
+                                     : export_gguf(&a, w, &h);
     holder_close(&h);
     weights_close(w);
     return e;

@@ -16,7 +16,10 @@
 #include "io/model_file.h"
 #include "model/model.h"
 
+typedef enum { TO_HF, TO_LLMC, TO_GGUF, FORMATS } export_format;
+
 typedef struct {
+    export_format format;
     const char *to, *from, *out, *vocab, *type, *merge, *dtype, *license, *base_model;
     bool widen, fast;
     const char *wrong; /* the word that has no place */

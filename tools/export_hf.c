@@ -10,10 +10,8 @@
 #include "tools/export.h"
 
 #include "base/command_line.h"
-#include "data/bpe/bpe_parts.h"
 #include "model/hf/hf.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -59,12 +59,7 @@ static error *write_readme(const arguments *a, const image_card *card, const cha
 {
     char path[PATH_LENGTH], sizes[300];
     const model_config *c = &card->model;
-    bool within;
-    TRY(is_directory(a->from, &within));
-    if (within)
-        snprintf(path, sizeof path, "%s", a->from);
-    else
-        TRY(path_parent(path, a->from));
+    TRY(path_directory(path, a->from, NULL));
     snprintf(
         sizes, sizeof sizes,
         "A model of images of type `%s`: %lld parameters in %s, %lld classes, images of %lld x "

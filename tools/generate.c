@@ -10,7 +10,6 @@
  * Standard output carries only the text; figures go to standard error.
  */
 #include <argp.h>
-#include <errno.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdlib.h>

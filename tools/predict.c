@@ -10,7 +10,6 @@
  * Standard output carries only the answers.
  */
 #include <argp.h>
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

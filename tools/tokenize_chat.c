@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/files.h"
 #include "base/grow.h"
@@ -140,12 +139,6 @@ static error *read_inputs(chat_run *r)
 
 /* ---- files ---- */
 
-static error *name_file(char *out, const char *prefix, const char *end)
-{
-    if (snprintf(out, PATH_LENGTH, "%s%s", prefix, end) < PATH_LENGTH) return NULL;
-    return user_error("-o %s: the name is too long", prefix);
-}
-
 static error *write_part(chat_run *r, const char *path, size_t first, size_t end, token_writer **w)
 {
     TRY(tokens_create_marked(path, bpe_size(r->vocab), w));
@@ -168,42 +161,6 @@ static void report_part(const chat_run *r, const char *name, size_t first, size_
     }
     printf("%-5s %9zu examples %12zu tokens, %zu of them learned, at most %zu in one   %s\n", name,
            end - first, tokens, learned, longest, path);
-}
-
-error *shard_files_name(shard_files *f, const char *prefix)
-{
-    TRY(name_file(f->train, prefix, "_train.bin"));
-    TRY(name_file(f->val, prefix, "_val.bin"));
-    TRY(name_file(f->vocab, prefix, ".vocab"));
-    return name_file(f->template_file, prefix, ".jinja");
-}
-
-error *shard_files_check(const shard_files *f, bool val, bool template)
-{
-    const char *left = !val && !access(f->val, F_OK)                  ? f->val
-                       : !template && !access(f->template_file, F_OK) ? f->template_file
-                                                                      : NULL;
-    if (!left) return NULL;
-    return user_error(
-        "'%s' is left from an earlier run and does not belong to the new shards: remove "
-        "it, or choose another --output",
-        left);
-}
-
-void shard_files_discard(shard_files *f)
-{
-    for (int i = 0; i < 2; i++)
-        tokens_discard(f->writer[i]);
-}
-
-error *shard_files_finish(shard_files *f)
-{
-    for (int i = 0; i < 2; i++) {
-        token_writer *w = f->writer[i];
-        f->writer[i] = NULL; /* finishing frees it */
-        if (w) TRY(tokens_finish(w));
-    }
-    return NULL;
 }
 
 static error *write_files(chat_run *r, shard_files *f)

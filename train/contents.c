@@ -47,12 +47,10 @@ static error *describe_vocab(const options *o, run_contents *out)
 /* The directory of the model that is loaded, where its generation_config.json may be. */
 static error *describe_beside(const options *o, run_contents *out)
 {
-    bool within;
     char directory[PATH_LENGTH];
     if (!o->task->tokenizer || !o->load) return NULL;
-    TRY(path_parent(directory, o->load));
-    TRY(is_directory(o->load, &within));
-    out->beside = strdup(within ? o->load : directory);
+    TRY(path_directory(directory, o->load, NULL));
+    out->beside = strdup(directory);
     return out->beside ? NULL : user_error("out of memory for a directory's name");
 }
 

@@ -27,7 +27,7 @@ static bool recomputes_some_inputs(const options *o)
 }
 
 /* as given */
-CONDITION(splits, o->images.split > 0)
+CONDITION(splits, o->images.how.split > 0)
 CONDITION(names_validation, o->val_data.n)
 CONDITION(is_sparse, o->sparsity > 0)
 CONDITION(evaluates, o->eval_only)

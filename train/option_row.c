@@ -37,3 +37,13 @@ bool option_print(options *o, const option_row *row, char *out, size_t room)
         return false;
     }
 }
+
+error *options_sizes_agree(const options *o, const loaded_size *sizes, size_t n, bool named)
+{
+    for (size_t i = 0; i < n; i++)
+        if (sizes[i].asked && sizes[i].asked != sizes[i].has)
+            return user_error("--%s %lld: the model of --load %s has %lld; leave --%s%s out",
+                              sizes[i].name, (long long)sizes[i].asked, o->load,
+                              (long long)sizes[i].has, sizes[i].name, named ? " or --model" : "");
+    return NULL;
+}

@@ -55,6 +55,14 @@ enum { MAX_ROWS = 128 };
 int option_count(const task *t);
 const option_row *option_row_at(const task *t, int i);
 
+/* Sizes that were asked for (0: not), by options or --model, must be those of the model of --load. */
+typedef struct {
+    const char *name;
+    int64_t asked, has;
+} loaded_size;
+error *options_sizes_agree(const options *o, const loaded_size *sizes, size_t n,
+                           bool named) NODISCARD;
+
 /* The options when none is given, before they are resolved. */
 options options_unset(const task *t);
 

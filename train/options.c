@@ -20,6 +20,14 @@
 #define BETA_MOST 0.999999 /* it divides by 1 - beta^t */
 
 static const option_row common[] = {
+    {"widen", NULL, "with --load: convert 16-bit floats to f32, which preserves every value", FLAG,
+     TUNING, SILENT, 0, FIELD(widen), 0, 0, NULL},
+    {"layers", "N", "transformer blocks", INTEGER, MODEL, FIXED, 0, FIELD(layers), 1, 1000,
+     "the model's"},
+    {"heads", "N", "attention heads; must divide the width", INTEGER, MODEL, FIXED, 0, FIELD(heads),
+     1, 100000, "the model's"},
+    {"width", "N", "width of the model (hidden size)", INTEGER, MODEL, FIXED, 0, FIELD(width), 1,
+     1e6, "the model's"},
     {"optim", "NAME", "{optimizers}; suffix _r: the memory-reduced form of each", TEXT, OPTIMIZER,
      SILENT, 0, FIELD(optim_name), 0, 0, NULL},
     {"optim-impl", "HOW",

@@ -7,6 +7,7 @@
 #ifndef REGRAD_OPTIONS_H
 #define REGRAD_OPTIONS_H
 
+#include "data/images/image_source.h"
 #include "model/model.h"
 #include "optim/optimizer.h"
 #include "params/offload.h"
@@ -31,15 +32,11 @@ typedef struct {
     int64_t inner, channels, patch, classes; /* 0: the preset's */
     const char *image_size, *pool, *bad_images;
     double bad_share; /* resolved: a run stops when more of its images than this are unreadable */
-    bool upright;
-    const char *mean, *std, *interpolation;  /* ? mean, std */
-    double crop_part, mean_of[3], std_of[3]; /* the last two resolved; std_of 0: not given */
+    const char *mean, *std, *interpolation; /* ? mean, std */
+    image_options how; /* as it is given, and resolved mean and std; std 0: not given */
     const char *norm;
-    int64_t rand_augment;
-    double split;
-    double drop_path, mixup, cutmix, label_smoothing, crop_least, jitter, erase;
-    int64_t random_crop, workers, predict;
-    bool flip;
+    double drop_path;
+    int64_t workers, predict;
 } image_task_options;
 
 typedef struct {

@@ -29,14 +29,6 @@ static const option_row rows[] = {
      "start from this trained ViT of the same sizes: safetensors of timm or Hugging Face, "
      "or the output of a run; image size and classes may differ",
      TEXT, TUNING, SILENT, 0, FIELD(load), 0, 0, "initial values"},
-    {"widen", NULL, "with --load: convert 16-bit floats to f32, which preserves every value", FLAG,
-     TUNING, SILENT, 0, FIELD(widen), 0, 0, NULL},
-    {"layers", "N", "transformer blocks", INTEGER, MODEL, FIXED, 0, FIELD(layers), 1, 1000,
-     "the model's"},
-    {"heads", "N", "attention heads; must divide the width", INTEGER, MODEL, FIXED, 0, FIELD(heads),
-     1, 100000, "the model's"},
-    {"width", "N", "width of the model (hidden size)", INTEGER, MODEL, FIXED, 0, FIELD(width), 1,
-     1e6, "the model's"},
     {"inner", "N", "hidden size of the MLP", INTEGER, MODEL, FIXED, 0, FIELD(images.inner), 1, 1e6,
      "the model's; four times a --width that is given"},
     {"image-size", "N|HxW", "image size in pixels; images of another size are resized and cropped",
@@ -64,12 +56,12 @@ static const option_row rows[] = {
     {"val-data", "PATH", "images to evaluate on", LIST, DATA, SILENT, 0, FIELD(val_data), 0, 0,
      "Fashion-MNIST's"},
     {"split", "X", "evaluate on this fraction of the training images, and train on the others",
-     REAL, DATA, FIXED, 0, FIELD(images.split), 0, 0.9, NULL},
+     REAL, DATA, FIXED, 0, FIELD(images.how.split), 0, 0.9, NULL},
     {"interpolation", "HOW", "how images are resized: bilinear or bicubic", TEXT, DATA, TOLD, 0,
      FIELD(images.interpolation), 0, 0, NULL},
     {"crop-pct", "X",
      "resize images to cover 1 / X of the size, then crop the centre (timm's crop_pct)", REAL, DATA,
-     TOLD, 0, FIELD(images.crop_part), 0.1, 1, NULL},
+     TOLD, 0, FIELD(images.how.crop_part), 0.1, 1, NULL},
     {"mean", "X,X,X|NAME",
      "mean to subtract from pixels in 0 ... 1: one number, one per channel, or imagenet, "
      "inception or clip (which set --std, too)",
@@ -77,34 +69,34 @@ static const option_row rows[] = {
     {"std", "X,X,X", "standard deviation to divide by after that", TEXT, DATA, TOLD, 0,
      FIELD(images.std), 0, 0, "0.5"},
     {"random-crop", "N", "shift images by up to N pixels", INTEGER, DATA, TOLD, 0,
-     FIELD(images.random_crop), 0, 1e4, NULL},
+     FIELD(images.how.crop), 0, 1e4, NULL},
     {"flip", NULL, "flip images horizontally with probability 1/2", FLAG, DATA, TOLD, 0,
-     FIELD(images.flip), 0, 0, NULL},
+     FIELD(images.how.flip), 0, 0, NULL},
     {"resized-crop", "X",
      "random resized crop, as small as this fraction of the area (0.08 is usual); 0 = off", REAL,
-     DATA, TOLD, 0, FIELD(images.crop_least), 0, 1, NULL},
+     DATA, TOLD, 0, FIELD(images.how.crop_least), 0, 1, NULL},
     {"color-jitter", "X",
      "change brightness, contrast and saturation by up to this fraction; 0 = off", REAL, DATA, TOLD,
-     0, FIELD(images.jitter), 0, 1, NULL},
+     0, FIELD(images.how.jitter), 0, 1, NULL},
     {"rand-augment", "M", "RandAugment of this magnitude, as in torchvision (9 is usual); 0 = off",
-     INTEGER, DATA, TOLD, 0, FIELD(images.rand_augment), 0, 30, NULL},
+     INTEGER, DATA, TOLD, 0, FIELD(images.how.rand_magnitude), 0, 30, NULL},
     {"random-erasing", "P", "probability of erasing a rectangle", REAL, DATA, TOLD, 0,
-     FIELD(images.erase), 0, 1, NULL},
+     FIELD(images.how.erase), 0, 1, NULL},
     {"cutmix", "ALPHA",
      "CutMix with a rectangle sized by Beta(ALPHA, ALPHA); 0 = off. With --mixup, each batch uses "
      "one or the other",
-     REAL, DATA, TOLD, 0, FIELD(images.cutmix), 0, 2, NULL},
+     REAL, DATA, TOLD, 0, FIELD(images.how.cutmix), 0, 2, NULL},
     {"mixup", "ALPHA", "mixup: blend pairs of images by Beta(ALPHA, ALPHA); 0 = off", REAL, DATA,
-     TOLD, 0, FIELD(images.mixup), 0, 2, NULL},
+     TOLD, 0, FIELD(images.how.mixup), 0, 2, NULL},
     {"label-smoothing", "X", "spread this fraction of each target over all classes", REAL, DATA,
-     TOLD, 0, FIELD(images.label_smoothing), 0, 0.999, NULL},
+     TOLD, 0, FIELD(images.how.smoothing), 0, 0.999, NULL},
     {"bad-images", "HOW",
      "what to do with images that cannot be decoded: fail; a fraction such as 0.05: skip "
      "and count them, and stop with a checkpoint when they exceed it; or skip: skip all of "
      "them, and labels out of range and empty classes, too",
      TEXT, DATA, TOLD, 0, FIELD(images.bad_images), 0, 0, NULL},
     {"upright", NULL, "rotate images as their EXIF orientation says", FLAG, DATA, TOLD, 0,
-     FIELD(images.upright), 0, 0, NULL},
+     FIELD(images.how.wish.upright), 0, 0, NULL},
     {"workers", "N", "threads that prepare images ahead of the training; 0 = none", INTEGER, DATA,
      SILENT, 0, FIELD(images.workers), 0, 64, NULL},
     {"predict", "N",
@@ -120,7 +112,7 @@ static void image_defaults(options *o)
     o->images.pool = "cls";
     o->images.bad_images = "0.05";
     o->images.interpolation = "bilinear";
-    o->images.crop_part = 1;
+    o->images.how.crop_part = 1;
     o->images.workers = 1;
     o->batch = 64;
 }
@@ -188,15 +180,15 @@ static error *resolve_pixels(options *o)
     TRY(command_line_word("interpolation", o->images.interpolation, kernels, 2, &kernel));
     for (size_t i = 0; o->images.mean && i < sizeof known / sizeof *known; i++)
         if (!strcmp(o->images.mean, known[i].name)) {
-            memcpy(o->images.mean_of, known[i].mean, sizeof o->images.mean_of);
-            memcpy(o->images.std_of, known[i].std, sizeof o->images.std_of);
+            memcpy(o->images.how.mean, known[i].mean, sizeof o->images.how.mean);
+            memcpy(o->images.how.std, known[i].std, sizeof o->images.how.std);
             if (!o->images.std) return NULL;
             return user_error("--std %s with --mean %s, which sets it: leave one out",
                               o->images.std, o->images.mean);
         }
     if (!o->images.mean && !o->images.std) return NULL;
-    TRY(three_numbers("mean", o->images.mean ? o->images.mean : "0.5", 0, o->images.mean_of));
-    return three_numbers("std", o->images.std ? o->images.std : "0.5", 1e-3, o->images.std_of);
+    TRY(three_numbers("mean", o->images.mean ? o->images.mean : "0.5", 0, o->images.how.mean));
+    return three_numbers("std", o->images.std ? o->images.std : "0.5", 1e-3, o->images.how.std);
 }
 
 /* The number of classes is the number of the training data's directories. */
@@ -262,20 +254,14 @@ static error *apply_file(const options *o, bool named, bool *found, model_config
     image_card_free(&card);
     if (!*found) return NULL;
     model_config theirs = card.model;
-    const struct {
-        const char *name;
-        int64_t given, asked, has;
-    } sizes[] = {{"layers", o->layers, c->layers, theirs.layers},
-                 {"heads", o->heads, c->heads, theirs.heads},
-                 {"width", o->width, c->width, theirs.width},
-                 {"inner", o->images.inner, c->inner, theirs.inner},
-                 {"channels", o->images.channels, c->channels, theirs.channels},
-                 {"patch", o->images.patch, c->patch, theirs.patch}};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        if ((named || sizes[i].given) && sizes[i].asked != sizes[i].has)
-            return user_error("--%s %lld: the model of --load %s has %lld; leave --%s%s out",
-                              sizes[i].name, (long long)sizes[i].asked, o->load,
-                              (long long)sizes[i].has, sizes[i].name, named ? " or --model" : "");
+    const loaded_size sizes[] = {
+        {"layers", named || o->layers ? c->layers : 0, theirs.layers},
+        {"heads", named || o->heads ? c->heads : 0, theirs.heads},
+        {"width", named || o->width ? c->width : 0, theirs.width},
+        {"inner", named || o->images.inner ? c->inner : 0, theirs.inner},
+        {"channels", named || o->images.channels ? c->channels : 0, theirs.channels},
+        {"patch", named || o->images.patch ? c->patch : 0, theirs.patch}};
+    TRY(options_sizes_agree(o, sizes, sizeof sizes / sizeof *sizes, named));
     snprintf(theirs.name, sizeof theirs.name, "%s", named ? c->name : name_of_sizes(&theirs));
     if (!theirs.stage[0] && theirs.mean_pool != c->mean_pool) /* only a ViT has the choice */
         return user_error("--pool %s: the model of --load %s has the other one", o->images.pool,
@@ -293,10 +279,11 @@ static error *take_pixels(options *o)
     TRY(image_card_read(o->load, &found, &card));
     image_card_free(&card);
     if (!o->images.mean && !o->images.std && card.std[0] > 0) {
-        memcpy(o->images.mean_of, card.mean, sizeof o->images.mean_of);
-        memcpy(o->images.std_of, card.std, sizeof o->images.std_of);
+        memcpy(o->images.how.mean, card.mean, sizeof o->images.how.mean);
+        memcpy(o->images.how.std, card.std, sizeof o->images.how.std);
     }
-    if (!(o->images.crop_part < 1) && card.crop_part > 0) o->images.crop_part = card.crop_part;
+    if (!(o->images.how.crop_part < 1) && card.crop_part > 0)
+        o->images.how.crop_part = card.crop_part;
     if (card.bicubic) o->images.interpolation = "bicubic";
     return NULL;
 }
@@ -369,14 +356,14 @@ static error *image_default_data(options *o)
                           "dataset-fashion-mnist (`scripts/deps demo-vit`), or give --train-data "
                           "PATH");
     o->train_data = (pattern_list){train, 1};
-    if (!o->val_data.n && !(o->images.split > 0)) o->val_data = (pattern_list){val, 1};
+    if (!o->val_data.n && !(o->images.how.split > 0)) o->val_data = (pattern_list){val, 1};
     return NULL;
 }
 
 /* What evaluation reads; with --split the part of the training images that is held out. */
 static const pattern_list *validation(const options *o)
 {
-    return o->images.split > 0 ? &o->train_data : &o->val_data;
+    return o->images.how.split > 0 ? &o->train_data : &o->val_data;
 }
 
 /* Samples that were skipped on opening, reported once for all ranks. */
@@ -386,36 +373,28 @@ static void tell_passed_over(const options *o, source *s)
     if (*text && comm_rank(o->comm) == 0) printf("%s\n", text);
 }
 
+static bool bicubic(const options *o)
+{
+    return !strcmp(o->images.interpolation, "bicubic");
+}
+
 static error *open_named(const options *o, bool training, const image_names *names, source **out)
 {
     const model_config *c = &o->model;
     const pattern_list *list = training ? &o->train_data : validation(o);
-    image_options how = {.wish = {.channels = c->channels,
-                                  .classes = c->vocab,
-                                  .names = names,
-                                  .bad = o->images.bad_share == 0   ? BAD_FAIL
-                                         : o->images.bad_share == 1 ? BAD_ANY
-                                                                    : BAD_UNREADABLE,
-                                  .upright = o->images.upright},
-                         .height = c->image_height,
-                         .width = c->image_width,
-                         .kernel = !strcmp(o->images.interpolation, "bicubic") ? RESAMPLE_BICUBIC
-                                                                               : RESAMPLE_BILINEAR,
-                         .crop_part = training ? 1 : o->images.crop_part,
-                         .split = o->images.split,
-                         .training = training,
-                         .seed = (uint64_t)o->seed,
-                         .crop = o->images.random_crop,
-                         .flip = o->images.flip,
-                         .crop_least = o->images.crop_least,
-                         .jitter = o->images.jitter,
-                         .rand_magnitude = (int)o->images.rand_augment,
-                         .erase = o->images.erase,
-                         .cutmix = o->images.cutmix,
-                         .mixup = o->images.mixup,
-                         .smoothing = o->images.label_smoothing};
-    memcpy(how.mean, o->images.mean_of, sizeof how.mean);
-    memcpy(how.std, o->images.std_of, sizeof how.std);
+    image_options how = o->images.how;
+    how.wish.channels = c->channels;
+    how.wish.classes = c->vocab;
+    how.wish.names = names;
+    how.wish.bad = o->images.bad_share == 0   ? BAD_FAIL
+                   : o->images.bad_share == 1 ? BAD_ANY
+                                              : BAD_UNREADABLE;
+    how.height = c->image_height;
+    how.width = c->image_width;
+    how.kernel = bicubic(o) ? RESAMPLE_BICUBIC : RESAMPLE_BILINEAR;
+    if (training) how.crop_part = 1;
+    how.training = training;
+    how.seed = (uint64_t)o->seed;
     return image_source_open(list->pattern, list->n, &how, out);
 }
 
@@ -486,8 +465,8 @@ static int64_t largest(const float *x, int64_t n)
 
 static int byte_of(const options *o, int64_t channel, float x)
 {
-    double mean = o->images.std_of[channel] > 0 ? o->images.mean_of[channel] : 0.5,
-           std = o->images.std_of[channel] > 0 ? o->images.std_of[channel] : 0.5;
+    double mean = o->images.how.std[channel] > 0 ? o->images.how.mean[channel] : 0.5,
+           std = o->images.how.std[channel] > 0 ? o->images.how.std[channel] : 0.5;
     return (int)lrint(fmin(255, fmax(0, ((double)x * std + mean) * 255)));
 }
 
@@ -606,12 +585,12 @@ static error *image_describe(const options *o, const char *directory)
     image_card card = {.model = o->model,
                        .names = names.name,
                        .n_names = names.n,
-                       .crop_part = o->images.crop_part,
-                       .bicubic = !strcmp(o->images.interpolation, "bicubic")};
+                       .crop_part = o->images.how.crop_part,
+                       .bicubic = bicubic(o)};
     for (int i = 0; i < 3; i++) {
-        bool given = o->images.std_of[i] > 0;
-        card.mean[i] = given ? o->images.mean_of[i] : 0.5;
-        card.std[i] = given ? o->images.std_of[i] : 0.5;
+        bool given = o->images.how.std[i] > 0;
+        card.mean[i] = given ? o->images.how.mean[i] : 0.5;
+        card.std[i] = given ? o->images.how.std[i] : 0.5;
     }
     error *e = image_card_write(directory, &card);
     image_names_free(&names);

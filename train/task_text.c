@@ -27,8 +27,6 @@ static const option_row rows[] = {
      "start from this trained model, and take its sizes: a Hugging Face folder "
      "(safetensors, config.json), the output of a run, or llm.c's .bin",
      TEXT, TUNING, SILENT, 0, FIELD(load), 0, 0, "initial values"},
-    {"widen", NULL, "with --load: convert 16-bit floats to f32, which preserves every value", FLAG,
-     TUNING, SILENT, 0, FIELD(widen), 0, 0, NULL},
     {"lora", "RANK",
      "with --load: train LoRA adapters of this rank while the model stays frozen; the run "
      "writes the adapters alone, in peft's format; 0 = off",
@@ -60,12 +58,6 @@ static const option_row rows[] = {
      "ignore this unknown field of config.json, because it does not change what the model "
      "computes",
      LIST, MODEL, SILENT, 0, FIELD(ignore_field), 0, 0, "none"},
-    {"layers", "N", "transformer blocks", INTEGER, MODEL, FIXED, 0, FIELD(layers), 1, 1000,
-     "the model's"},
-    {"heads", "N", "attention heads; must divide the width", INTEGER, MODEL, FIXED, 0, FIELD(heads),
-     1, 100000, "the model's"},
-    {"width", "N", "width of the model (hidden size)", INTEGER, MODEL, FIXED, 0, FIELD(width), 1,
-     1e6, "the model's"},
     {"context", "N", "longest sequence, in tokens", INTEGER, MODEL, FIXED, 0, FIELD(context), 1,
      1e8, "the model's"},
     {"vocab", "N", "number of tokens in the vocabulary", INTEGER, MODEL, FIXED, 0, FIELD(vocab), 1,
@@ -140,20 +132,13 @@ static error *load_model(options *o)
     weights_close(w);
     model_config preset = {0};
     if (o->model_name) TRY(find_model(o, &preset));
-    const struct {
-        const char *name;
-        int64_t given, has;
-    } sizes[] = {{"layers", o->layers ? o->layers : preset.layers, o->model.layers},
-                 {"heads", o->heads ? o->heads : preset.heads, o->model.heads},
-                 {"width", o->width ? o->width : preset.width, o->model.width},
-                 {"context", o->context ? o->context : preset.context, o->model.context},
-                 {"vocab", o->vocab ? o->vocab : preset.vocab, o->model.vocab}};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        if (sizes[i].given && sizes[i].given != sizes[i].has)
-            return user_error("--%s %lld: the model of --load %s has %lld; leave --%s%s out",
-                              sizes[i].name, (long long)sizes[i].given, o->load,
-                              (long long)sizes[i].has, sizes[i].name,
-                              o->model_name ? " or --model" : "");
+    const loaded_size sizes[] = {
+        {"layers", o->layers ? o->layers : preset.layers, o->model.layers},
+        {"heads", o->heads ? o->heads : preset.heads, o->model.heads},
+        {"width", o->width ? o->width : preset.width, o->model.width},
+        {"context", o->context ? o->context : preset.context, o->model.context},
+        {"vocab", o->vocab ? o->vocab : preset.vocab, o->model.vocab}};
+    TRY(options_sizes_agree(o, sizes, sizeof sizes / sizeof *sizes, o->model_name));
     if (preset.names && preset.names != o->model.names)
         return user_error("--model %s is of another family than the model of --load %s: leave "
                           "--model out",

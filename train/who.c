@@ -42,6 +42,13 @@ static bool alike(const whereabouts *a, const whereabouts *b)
     return !strcmp(a->host, b->host) && !strcmp(a->device, b->device);
 }
 
+const char *ranks_groups(const comm *c, char *buffer, size_t size)
+{
+    *buffer = 0;
+    if (c->group) snprintf(buffer, size, ", in groups of %d ranks", c->group);
+    return buffer;
+}
+
 static void print_all(const trainer *t, const device *dev, const whereabouts *all)
 {
     static const char *const sharded[] = {"each has all", "states are sharded",
@@ -50,13 +57,12 @@ static void print_all(const trainer *t, const device *dev, const whereabouts *al
     const comm *c = t->o->comm;
     long long trained = (long long)trained_count(&t->params);
     bool each_its_own = dev->kind->join != NULL;
-    char groups[48] = "";
-    if (c->group) snprintf(groups, sizeof groups, ", in groups of %d ranks", c->group);
+    char groups[48];
     printf("ranks: %d by %s, --zero %lld: %s%s\n", c->size,
            each_its_own       ? "NCCL"
            : c->shares_memory ? "MPI in shared memory"
                               : "MPI",
-           (long long)t->o->zero, sharded[t->o->zero], groups);
+           (long long)t->o->zero, sharded[t->o->zero], ranks_groups(c, groups, sizeof groups));
     for (int r = 0, end; r < c->size; r = end) {
         for (end = r + 1; end < c->size && c->size > MOST_LINES && alike(&all[r], &all[end]);)
             end++;

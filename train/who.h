@@ -14,4 +14,7 @@
 /* Called by all ranks; printed by the first.  A single process prints nothing. */
 error *ranks_tell(const trainer *t, const device *dev) NODISCARD;
 
+/* ", in groups of 8 ranks"; empty where all are one group. */
+const char *ranks_groups(const comm *c, char *buffer, size_t size);
+
 #endif

@@ -7,7 +7,6 @@
  */
 #include "data/chat/jinja_internal.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #include "base/grow.h"

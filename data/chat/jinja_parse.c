@@ -90,34 +90,54 @@ static error *deeper(parser *p)
 
 /* ---- values ---- */
 
-/* Expressions up to `end`, separated by commas. */
-static error *parse_list(parser *p, const char *end, node **out)
+/* What is between two commas, one node or several; *last then points after them. */
+typedef error *parse_item(parser *p, node ***last);
+
+/* Items up to `end`, separated by commas; *several: there is a comma (?). */
+static error *parse_items(parser *p, const char *end, parse_item *item, bool *several, node **out)
 {
     node **last = out;
     *out = NULL;
     while (!take_operator(p, end)) {
-        TRY(parse_expression(p, last));
-        last = &(*last)->next;
+        TRY(item(p, &last));
         if (take_operator(p, end)) break;
         TRY(expect_operator(p, ","));
+        if (several) *several = true;
     }
     return NULL;
 }
 
-static error *parse_dict(parser *p, node **out)
+static error *parse_one(parser *p, node ***last)
 {
-    TRY(make_node(p, N_DICT, out));
-    node **last = &(*out)->list;
-    while (!take_operator(p, "}")) {
-        TRY(parse_expression(p, last));
-        last = &(*last)->next;
-        TRY(expect_operator(p, ":"));
-        TRY(parse_expression(p, last));
-        last = &(*last)->next;
-        if (take_operator(p, "}")) break;
-        TRY(expect_operator(p, ","));
-    }
+    TRY(parse_expression(p, *last));
+    *last = &(**last)->next;
     return NULL;
+}
+
+/* key: value */
+static error *parse_pair(parser *p, node ***last)
+{
+    TRY(parse_one(p, last));
+    TRY(expect_operator(p, ":"));
+    return parse_one(p, last);
+}
+
+/* value, or name=value */
+static error *parse_argument(parser *p, node ***last)
+{
+    bool named = p->at->kind == W_NAME && p->at[1].kind == W_OPERATOR &&
+                 is_text(p->at[1].text, p->at[1].n, "=");
+    if (!named) return parse_one(p, last);
+    TRY(make_named(p, N_KEYWORD, *last));
+    p->at++;
+    TRY(parse_expression(p, &(**last)->a));
+    *last = &(**last)->next;
+    return NULL;
+}
+
+static error *parse_arguments(parser *p, node **out)
+{
+    return parse_items(p, ")", parse_argument, NULL, out);
 }
 
 /* (a) is a; (a, b) is a list. */
@@ -126,14 +146,7 @@ static error *parse_parentheses(parser *p, node **out)
     node *list;
     bool several = false;
     TRY(make_node(p, N_LIST, &list));
-    node **last = &list->list;
-    while (!take_operator(p, ")")) {
-        TRY(parse_expression(p, last));
-        last = &(*last)->next;
-        if (take_operator(p, ")")) break;
-        TRY(expect_operator(p, ","));
-        several = true;
-    }
+    TRY(parse_items(p, ")", parse_one, &several, &list->list));
     *out = list->list && !several ? list->list : list;
     return NULL;
 }
@@ -204,32 +217,11 @@ static error *parse_primary(parser *p, node **out)
         break;
     }
     if (take_operator(p, "(")) return parse_parentheses(p, out);
-    if (take_operator(p, "{")) return parse_dict(p, out);
-    if (!is_operator(p, "[")) return unexpected(p, "a value");
-    TRY(make_node(p, N_LIST, out));
+    bool dict = is_operator(p, "{");
+    if (!dict && !is_operator(p, "[")) return unexpected(p, "a value");
+    TRY(make_node(p, dict ? N_DICT : N_LIST, out));
     p->at++;
-    return parse_list(p, "]", &(*out)->list);
-}
-
-static error *parse_arguments(parser *p, node **out)
-{
-    node **last = out;
-    *out = NULL;
-    while (!take_operator(p, ")")) {
-        bool named = p->at->kind == W_NAME && p->at[1].kind == W_OPERATOR &&
-                     is_text(p->at[1].text, p->at[1].n, "=");
-        if (named) {
-            TRY(make_named(p, N_KEYWORD, last));
-            p->at++;
-            TRY(parse_expression(p, &(*last)->a));
-        } else {
-            TRY(parse_expression(p, last));
-        }
-        last = &(*last)->next;
-        if (take_operator(p, ")")) break;
-        TRY(expect_operator(p, ","));
-    }
-    return NULL;
+    return parse_items(p, dict ? "}" : "]", dict ? parse_pair : parse_one, NULL, &(*out)->list);
 }
 
 /* The contents of brackets: an index, or a slice with optional parts. */

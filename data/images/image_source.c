@@ -74,7 +74,8 @@ static void change_colours(const image_source *s, uint64_t sample, int64_t chann
         augment_jitter(drawn_by(s, RNG_JITTER, sample), o->jitter, pixels, o->height * o->width,
                        channels);
     if (!o->rand_magnitude) return;
-    rand_augment_draw(drawn_by(s, RNG_RAND, sample), o->rand_magnitude, o->height, o->width, step);
+    rand_augment_draw(drawn_by(s, RNG_RAND, sample), (int)o->rand_magnitude, o->height, o->width,
+                      step);
     for (int k = 0; k < RAND_AT_ONCE; k++)
         rand_augment_apply(&step[k], pixels, o->height, o->width, channels, spare);
 }

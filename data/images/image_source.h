@@ -33,8 +33,8 @@ typedef struct {
     bool flip;         /* random horizontal flip */
     double crop_least; /* RandomResizedCrop's smallest area; 0: off */
     double jitter;     /* ColorJitter of brightness, contrast and saturation by that much; 0: off */
-    int rand_magnitude; /* RandAugment, 1 to 30; 0: off */
-    double erase;       /* probability of random erasing, after normalization */
+    int64_t rand_magnitude; /* RandAugment, 1 to 30; 0: off */
+    double erase;           /* probability of random erasing, after normalization */
     double cutmix; /* alpha: CutMix with Beta(alpha, alpha); 0: off.  With mixup each is used half
                     * of the time */
     double mixup;  /* alpha: mixup with Beta(alpha, alpha) (Zhang et al. 2018); 0: off */

@@ -9,7 +9,6 @@
 #include "base/files.h"
 #include "base/grow.h"
 #include "base/rng.h"
-#include "data/source.h"
 
 int64_t images_count(const image_set *s)
 {

@@ -22,7 +22,6 @@
 #include "base/grow.h"
 #include "base/shown.h"
 #include "base/text_ends.h"
-#include "data/source.h"
 
 enum { DEEPEST = 60 };
 

@@ -32,23 +32,19 @@
 
 #include "optim/rules/adamw.h"
 
-RULE_INFO adama_info = {
-    .name = "adama",
-    .summary = "AdamW that accumulates each micro-batch straight into its states",
-    .state = {"exp_avg", "exp_avg_sq"},
-    .n_states = 2,
-    .n_passes = 9,
-    .needs_temp = true,
-    .r_temp = LANE_G,
-    .fold = {"adama_first", "adama_later", "adama_last"},
-    .sees = BY_ELEMENT,
-    .squares = LANE_S1,
-    .options = HAS_BETA1 | HAS_BETA2 | HAS_EPS,
-    .lr = 1e-3,
-    .beta = {0.9, 0.999},
-    .eps = 1e-8,
-    .weight_decay = 1e-2,
-};
+/* A rule, for all micro-batches or one of several, and those that it consists of. */
+#define ADAMA_PART(name_, summary_, passes_, temp_, ...)                                           \
+    {                                                                                              \
+        .name = name_, .summary = summary_, .state = {"exp_avg", "exp_avg_sq"}, .n_states = 2,     \
+        .n_passes = passes_, .needs_temp = temp_, .r_temp = temp_ ? LANE_G : 0,                    \
+        .fold = {__VA_ARGS__}, .sees = BY_ELEMENT, .squares = LANE_S1,                             \
+        .options = HAS_BETA1 | HAS_BETA2 | HAS_EPS, .lr = 1e-3, .beta = {0.9, 0.999}, .eps = 1e-8, \
+        .weight_decay = 1e-2                                                                       \
+    }
+
+RULE_INFO adama_info =
+    ADAMA_PART("adama", "AdamW that accumulates each micro-batch straight into its states", 9, true,
+               "adama_first", "adama_later", "adama_last");
 
 /* All micro-batches there are. */
 HOST_DEVICE int adama_pass(int pass, lane *x, const hyper *h)
@@ -56,25 +52,16 @@ HOST_DEVICE int adama_pass(int pass, lane *x, const hyper *h)
     return adamw_pass(pass, x, h);
 }
 
-/* A rule for one of several micro-batches; everything else is as in adama_info. */
-#define ADAMA_PART(name_, summary_, passes_, temp_)                                                \
-    {                                                                                              \
-        .name = name_, .summary = summary_, .state = {"exp_avg", "exp_avg_sq"}, .n_states = 2,     \
-        .n_passes = passes_, .needs_temp = temp_, .r_temp = temp_ ? LANE_G : 0,                    \
-        .sees = BY_ELEMENT, .squares = LANE_S1, .options = HAS_BETA1 | HAS_BETA2 | HAS_EPS,        \
-        .lr = 1e-3, .beta = {0.9, 0.999}, .eps = 1e-8, .weight_decay = 1e-2                        \
-    }
-
 RULE_INFO adama_first_info =
-    ADAMA_PART("adama_first", "AdamA's first micro-batch: into m and v", 3, false);
+    ADAMA_PART("adama_first", "AdamA's first micro-batch: into m and v", 3, false, 0);
 
 HOST_DEVICE int adama_first_pass(int pass, lane *x, const hyper *h)
 {
     return pass == 0 ? adamw_pass(0, x, h) : pass < 3 ? adamw_pass(pass + 1, x, h) : 0;
 }
 
-RULE_INFO adama_last_info =
-    ADAMA_PART("adama_last", "AdamA's last micro-batch: into m and v, and p is updated", 9, true);
+RULE_INFO adama_last_info = ADAMA_PART(
+    "adama_last", "AdamA's last micro-batch: into m and v, and p is updated", 9, true, 0);
 
 HOST_DEVICE int adama_last_pass(int pass, lane *x, const hyper *h)
 {
@@ -91,7 +78,7 @@ HOST_DEVICE int adama_last_pass(int pass, lane *x, const hyper *h)
 }
 
 RULE_INFO adama_later_info =
-    ADAMA_PART("adama_later", "AdamA's other micro-batches: into m and v", 3, false);
+    ADAMA_PART("adama_later", "AdamA's other micro-batches: into m and v", 3, false, 0);
 
 HOST_DEVICE int adama_later_pass(int pass, lane *x, const hyper *h)
 {

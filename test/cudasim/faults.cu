@@ -238,39 +238,11 @@ static void host_access(bed *b)
     *(volatile float *)b->out = 0;
 }
 
-static void run(fault which, bed *b)
+/* Between the threads of a grid, and what a launch may ask for. */
+static void run_threads(fault which, bed *b)
 {
     cudaStream_t s = b->stream;
     switch (which) {
-    case FAULT_NONE:
-        return LAUNCH(none, 1, N, 0, s, b->out);
-    case FAULT_NONE_BLOCKS:
-        cudaMemsetAsync(b->out, 0, N * sizeof(float), s);
-        return LAUNCH(last_adds, 4, N, 0, s, b->out, true);
-    case FAULT_NONE_GRAPH:
-        return graph(b, true, true, false);
-    case FAULT_GRAPH_EVENT:
-        return graph(b, false, true, false);
-    case FAULT_GRAPH_JOIN:
-        return graph(b, true, false, false);
-    case FAULT_GRAPH_SYNC:
-        return graph(b, true, true, true);
-    case FAULT_GLOBAL:
-        LAUNCH(block_race, 1, N, 0, s, b->out);
-        return LAUNCH(global_overrun, 1, N, 0, s, b->out);
-    case FAULT_STATIC_SHARED:
-        return LAUNCH(static_overrun, 1, N, 0, s, b->out);
-    case FAULT_DYNAMIC_SHARED:
-        return LAUNCH(dynamic_overrun, 1, N, N * sizeof(float), s, b->out);
-    case FAULT_OWN_ARRAY:
-        return LAUNCH(own_overrun, 1, N, 0, s, b->out);
-    case FAULT_MISALIGNED:
-        return LAUNCH(misaligned, 1, N, 0, s, b->out);
-    case FAULT_FORBIDDEN:
-        emu_forbid(b->out + 8, 2 * sizeof(float));
-        LAUNCH(block_race, 1, N, 0, s, b->out);
-        cudaStreamSynchronize(s);
-        return emu_allow(b->out + 8, 2 * sizeof(float));
     case FAULT_MISSING_BARRIER:
         return LAUNCH(neighbour, 1, N, 0, s, b->out, false);
     case FAULT_MISSING_WARP_BARRIER:
@@ -312,6 +284,44 @@ static void run(fault which, bed *b)
     case FAULT_GRID_LIMIT:
         LAUNCH(one_thread, dim3(1, 65536), 1, 0, s, b->out);
         return;
+    default:
+        return;
+    }
+}
+
+static void run(fault which, bed *b)
+{
+    cudaStream_t s = b->stream;
+    switch (which) {
+    case FAULT_NONE:
+        return LAUNCH(none, 1, N, 0, s, b->out);
+    case FAULT_NONE_BLOCKS:
+        cudaMemsetAsync(b->out, 0, N * sizeof(float), s);
+        return LAUNCH(last_adds, 4, N, 0, s, b->out, true);
+    case FAULT_NONE_GRAPH:
+        return graph(b, true, true, false);
+    case FAULT_GRAPH_EVENT:
+        return graph(b, false, true, false);
+    case FAULT_GRAPH_JOIN:
+        return graph(b, true, false, false);
+    case FAULT_GRAPH_SYNC:
+        return graph(b, true, true, true);
+    case FAULT_GLOBAL:
+        LAUNCH(block_race, 1, N, 0, s, b->out);
+        return LAUNCH(global_overrun, 1, N, 0, s, b->out);
+    case FAULT_STATIC_SHARED:
+        return LAUNCH(static_overrun, 1, N, 0, s, b->out);
+    case FAULT_DYNAMIC_SHARED:
+        return LAUNCH(dynamic_overrun, 1, N, N * sizeof(float), s, b->out);
+    case FAULT_OWN_ARRAY:
+        return LAUNCH(own_overrun, 1, N, 0, s, b->out);
+    case FAULT_MISALIGNED:
+        return LAUNCH(misaligned, 1, N, 0, s, b->out);
+    case FAULT_FORBIDDEN:
+        emu_forbid(b->out + 8, 2 * sizeof(float));
+        LAUNCH(block_race, 1, N, 0, s, b->out);
+        cudaStreamSynchronize(s);
+        return emu_allow(b->out + 8, 2 * sizeof(float));
     case FAULT_HOST_ACCESS:
         return host_access(b);
     case FAULT_MISSING_EVENT:
@@ -319,7 +329,7 @@ static void run(fault which, bed *b)
     case FAULT_EARLY_REUSE:
         return early_reuse(b);
     default:
-        return;
+        return run_threads(which, b);
     }
 }
 
