@@ -35,6 +35,16 @@ error *json_save(cJSON *json, bool ok, const char *what, const char *path) NODIS
 /* As a line on standard output, at once. */
 error *json_print_line(cJSON *json, bool ok, const char *what) NODISCARD;
 
+/* A member of that name, in its spelling, and its text; NULL: there is none. */
+static inline cJSON *json_get(const cJSON *object, const char *name)
+{
+    return cJSON_GetObjectItemCaseSensitive(object, name);
+}
+static inline const char *json_string(const cJSON *object, const char *name)
+{
+    return cJSON_GetStringValue(json_get(object, name));
+}
+
 /* Adds `item` to the object, or frees it; false: out of memory (`item` may be NULL then). */
 bool json_add(cJSON *object, const char *name, cJSON *item);
 

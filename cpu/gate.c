@@ -8,45 +8,25 @@
 #include "cpu/vector.h"
 
 /* The computation on each number of a row, for one activation. */
-#define FORWARD(act)                                                                               \
+#define FORWARD(f)                                                                                 \
     _Pragma("omp simd") for (int64_t i = 0; i < n; i++)                                            \
-        store(type, out, i, act(load(type, x, i)) * load(type, x, n + i));                         \
-    return
-#define BACKWARD(act)                                                                              \
+        store(type, out, i, f(load(type, x, i)) * load(type, x, n + i))
+#define BACKWARD(f)                                                                                \
     _Pragma("omp simd") for (int64_t i = 0; i < n; i++)                                            \
     {                                                                                              \
         float g = load(type, x, i), u = load(type, x, n + i), d = load(type, dout, i);             \
-        store(type, x, i, d *u *act##_grad(g));                                                    \
-        store(type, x, n + i, d * act(g));                                                         \
-    }                                                                                              \
-    return
+        store(type, x, i, d *u *f##_grad(g));                                                      \
+        store(type, x, n + i, d * f(g));                                                           \
+    }
 
 ROW_FN void gate_row(activation act, int64_t n, const void *x, void *out, int type)
 {
-    switch (act) {
-    case ACT_NONE:
-        return;
-    case ACT_GELU_TANH:
-        FORWARD(gelu_tanh);
-    case ACT_GELU_ERF:
-        FORWARD(gelu_erf);
-    case ACT_SILU:
-        FORWARD(silu);
-    }
+    FOR_ACTIVATION(act, FORWARD);
 }
 
 ROW_FN void gate_grad_row(activation act, int64_t n, void *x, const void *dout, int type)
 {
-    switch (act) {
-    case ACT_NONE:
-        return;
-    case ACT_GELU_TANH:
-        BACKWARD(gelu_tanh);
-    case ACT_GELU_ERF:
-        BACKWARD(gelu_erf);
-    case ACT_SILU:
-        BACKWARD(silu);
-    }
+    FOR_ACTIVATION(act, BACKWARD);
 }
 
 CPU_EACH_ROW(gate, x,

@@ -3,40 +3,18 @@
 #include "cpu/cpu_internal.h"
 #include "cpu/vector.h"
 
-/* y = f(x), and dx *= f(x), over n numbers */
-#define APPLY(f)                                                                                   \
-    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = f(x[i]);                            \
-    return
-#define APPLY_GRAD(f)                                                                              \
-    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) dx[i] *= f(x[i]);                          \
-    return
+/* y = f(x), and dx *= f'(x), over n numbers */
+#define APPLY(f)      _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = f(x[i])
+#define APPLY_GRAD(f) _Pragma("omp simd") for (int64_t i = 0; i < n; i++) dx[i] *= f##_grad(x[i])
 
 void activate(activation act, int64_t n, const float *x, float *y)
 {
-    switch (act) {
-    case ACT_NONE:
-        return;
-    case ACT_GELU_TANH:
-        APPLY(gelu_tanh);
-    case ACT_GELU_ERF:
-        APPLY(gelu_erf);
-    case ACT_SILU:
-        APPLY(silu);
-    }
+    FOR_ACTIVATION(act, APPLY);
 }
 
 void activate_grad(activation act, int64_t n, const float *x, float *dx)
 {
-    switch (act) {
-    case ACT_NONE:
-        return;
-    case ACT_GELU_TANH:
-        APPLY_GRAD(gelu_tanh_grad);
-    case ACT_GELU_ERF:
-        APPLY_GRAD(gelu_erf_grad);
-    case ACT_SILU:
-        APPLY_GRAD(silu_grad);
-    }
+    FOR_ACTIVATION(act, APPLY_GRAD);
 }
 
 /* ---- forward ---- */

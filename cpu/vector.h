@@ -122,4 +122,20 @@ VECTOR_FN float silu_grad(float x)
     return inverse * ((x < 0 ? e : 1.0f) + x * (e * inverse));
 }
 
+/* DO(f) for the f of an activation; nothing for none. */
+#define FOR_ACTIVATION(act, DO)                                                                    \
+    switch (act) {                                                                                 \
+    case ACT_NONE:                                                                                 \
+        break;                                                                                     \
+    case ACT_GELU_TANH:                                                                            \
+        DO(gelu_tanh);                                                                             \
+        break;                                                                                     \
+    case ACT_GELU_ERF:                                                                             \
+        DO(gelu_erf);                                                                              \
+        break;                                                                                     \
+    case ACT_SILU:                                                                                 \
+        DO(silu);                                                                                  \
+        break;                                                                                     \
+    }
+
 #endif

@@ -1,5 +1,6 @@
 /* choices.c - see choices.h */
 #include "infer/choices.h"
+#include "base/json.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -82,7 +83,7 @@ static void capitalize(char *text)
 static const cJSON *member(const cJSON *line, const char *const *names, int n, const char **name)
 {
     for (int i = 0; i < n; i++) {
-        const cJSON *found = cJSON_GetObjectItemCaseSensitive(line, names[i]);
+        const cJSON *found = json_get(line, names[i]);
         *name = names[i];
         if (found) return found;
     }
@@ -142,7 +143,7 @@ static error *take_hellaswag(const cJSON *line, question *q)
     char *part[3] = {0};
     error *e = NULL;
     for (int i = 0; i < 3 && !e; i++)
-        e = take_text(cJSON_GetObjectItemCaseSensitive(line, names[i]), names[i], &part[i]);
+        e = take_text(json_get(line, names[i]), names[i], &part[i]);
     size_t n = e ? 0 : strlen(part[0]) + strlen(part[1]) + strlen(part[2]) + 4;
     if (!e) e = alloc_array(&q->query, n, 1);
     if (!e) {
@@ -159,17 +160,17 @@ error *question_read(const cJSON *line, question *out)
     static const char *const names[] = {"query", "context", "question"};
     const char *name;
     *out = (question){0};
-    const cJSON *endings = cJSON_GetObjectItemCaseSensitive(line, "endings");
+    const cJSON *endings = json_get(line, "endings");
     if (!endings) {
         const cJSON *query = MEMBER(line, names, name);
         TRY(take_text(query, name, &out->query));
-        TRY(take_choices(cJSON_GetObjectItemCaseSensitive(line, "choices"), "choices", out));
+        TRY(take_choices(json_get(line, "choices"), "choices", out));
         return take_gold(line, out);
     }
-    if (cJSON_GetObjectItemCaseSensitive(line, "ctx_a"))
+    if (json_get(line, "ctx_a"))
         TRY(take_hellaswag(line, out));
     else
-        TRY(take_text(cJSON_GetObjectItemCaseSensitive(line, "ctx"), "ctx", &out->query));
+        TRY(take_text(json_get(line, "ctx"), "ctx", &out->query));
     TRY(take_choices(endings, "endings", out));
     clean(out->query);
     for (int i = 0; i < out->n; i++)

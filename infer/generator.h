@@ -1,7 +1,8 @@
-/* generator.h - a trained model in use: its memory, and the programs that continue and score text.
+/* generator.h - a trained model in use: its memory, and the programs that continue and score text
+ * or classify images.
  *
- *   generator_plan     builds the model and records "sample", "texts" or "score" over the null
- *                      device, for the kind of device that it will run on
+ *   generator_plan     builds the model and records "sample", "texts", "score" or "predict" over the
+ *                      null device, for the kind of device that it will run on
  *   generator_commit   allocates the memory on a device and reads the parameters
  *
  * The plan holds parameters, KV caches and the activations of a few tokens; nothing of training.
@@ -18,6 +19,7 @@
 /* The job. */
 typedef struct {
     int64_t stride;               /* > 0: score, with the scorer's stride; 0: generate */
+    int64_t images;               /* > 0: classify that many at once */
     int64_t texts;                /* > 0: generate that many texts at once (infer/text_batch.h) */
     dtype type;                   /* of parameters and activations; DT_NONE is F32 */
     const adapter_file *adapters; /* ? beside the model; must outlive it */
@@ -37,11 +39,17 @@ typedef struct {
     decoder decoder; /* the job's one of these three */
     text_batch batch;
     scorer scorer;
+    batch images;   /* or these: pixels, and */
+    tensor classes; /* (images, classes) logits */
 } generator;
 
 error *generator_plan(const model_kind *kind, const model_config *c, generator_job job,
                       generator **out) NODISCARD;
 error *generator_commit(generator *g, device *dev, const weights *w, float_cast cast) NODISCARD;
+/* Of an image model; path: as for vit_read.  The head must be in it. */
+error *generator_commit_images(generator *g, device *dev, const char *path, bool widen) NODISCARD;
+/* pixels (images, channels, height, width) -> logits (images, classes) */
+error *generator_classify(generator *g, const float *pixels, float *logits) NODISCARD;
 void generator_destroy(generator *g); /* before the device is closed; NULL is ignored */
 
 #endif

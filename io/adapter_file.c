@@ -99,7 +99,7 @@ static error *check_field(const char *path, const cJSON *item)
 /* Some initializations change the model's own weights, too (PiSSA, OLoRA, CorDA ...). */
 static error *check_init(const char *path, const cJSON *json)
 {
-    const cJSON *init = cJSON_GetObjectItemCaseSensitive(json, "init_lora_weights");
+    const cJSON *init = json_get(json, "init_lora_weights");
     static const char *const fine[] = {"gaussian", "eva", "orthogonal"};
     if (!cJSON_IsString(init)) return NULL;
     for (int i = 0; i < 3; i++)
@@ -112,7 +112,7 @@ static error *check_init(const char *path, const cJSON *json)
 static error *read_number(const char *path, const cJSON *json, const char *name, double least,
                           double most, double *out)
 {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, name);
+    const cJSON *item = json_get(json, name);
     if (!cJSON_IsNumber(item) || !(item->valuedouble >= least && item->valuedouble <= most))
         return user_error("%s: %s must be a number from %g to %g", path, name, least, most);
     *out = item->valuedouble;
@@ -122,7 +122,7 @@ static error *read_number(const char *path, const cJSON *json, const char *name,
 /* false if there is none */
 static error *read_flag(const char *path, const cJSON *json, const char *name, bool *out)
 {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, name);
+    const cJSON *item = json_get(json, name);
     *out = cJSON_IsTrue(item);
     if (!item || cJSON_IsBool(item)) return NULL;
     return user_error("%s: %s must be true or false", path, name);
@@ -132,7 +132,7 @@ static error *take_config(adapter_file *f, const cJSON *json)
 {
     const cJSON *item;
     double rank = 0;
-    if (!cJSON_IsString(cJSON_GetObjectItemCaseSensitive(json, "peft_type")))
+    if (!cJSON_IsString(json_get(json, "peft_type")))
         return user_error("%s: it has no peft_type, so it does not belong to an adapter", f->path);
     cJSON_ArrayForEach(item, json) TRY(check_field(f->path, item));
     TRY(check_init(f->path, json));

@@ -205,11 +205,6 @@ error *image_card_write_hf(const char *directory, const image_card *card, const 
 
 /* ---- reading ---- */
 
-static const cJSON *member(const cJSON *json, const char *name)
-{
-    return cJSON_GetObjectItemCaseSensitive(json, name);
-}
-
 /* Three numbers, or one for a single channel; anything else is ignored. */
 static void read_three(const cJSON *list, double out[3])
 {
@@ -280,25 +275,25 @@ static error *read_crop(const char *path, const cJSON *item, double *part)
 
 static error *read_data(const char *path, const cJSON *p, image_card *card)
 {
-    read_three(member(p, "mean"), card->mean);
-    read_three(member(p, "std"), card->std);
-    TRY(read_crop(path, member(p, "crop_pct"), &card->crop_part));
-    return read_kernel(path, member(p, "interpolation"), card);
+    read_three(json_get(p, "mean"), card->mean);
+    read_three(json_get(p, "std"), card->std);
+    TRY(read_crop(path, json_get(p, "crop_pct"), &card->crop_part));
+    return read_kernel(path, json_get(p, "interpolation"), card);
 }
 
 static error *read_config(const char *path, const cJSON *json, bool *found, image_card *card)
 {
-    const char *type = cJSON_GetStringValue(member(json, "model_type"));
-    const cJSON *own = member(json, "regrad");
-    TRY(read_data(path, member(json, "pretrained_cfg"), card));
-    TRY(read_names(member(json, own ? "label_names" : "id2label"), card));
+    const char *type = json_string(json, "model_type");
+    const cJSON *own = json_get(json, "regrad");
+    TRY(read_data(path, json_get(json, "pretrained_cfg"), card));
+    TRY(read_names(json_get(json, own ? "label_names" : "id2label"), card));
     *found = own;
     if (own) {
         TRY(config_from_json(path, own, &card->model));
         return error_context(image_config(&card->model), "%s", path);
     }
     TRY(hf_image_read(path, json, found, &card->model));
-    if (!*found && type && member(json, "vocab_size"))
+    if (!*found && type && json_get(json, "vocab_size"))
         return user_error("%s is of a model of text (%s): train_gpt, generate and export take it, "
                           "for images give a model of images",
                           path, type);
@@ -307,7 +302,7 @@ static error *read_config(const char *path, const cJSON *json, bool *found, imag
 
 static double number_at(const cJSON *object, const char *name)
 {
-    const cJSON *item = cJSON_IsNumber(object) ? object : member(object, name);
+    const cJSON *item = cJSON_IsNumber(object) ? object : json_get(object, name);
     return cJSON_IsNumber(item) && item->valuedouble >= 1 ? item->valuedouble : 0;
 }
 
@@ -317,10 +312,10 @@ static double number_at(const cJSON *object, const char *name)
 static double crop_of(const cJSON *json, double fraction)
 {
     enum { WHOLE_FROM = 384 };
-    double shorter = number_at(member(json, "size"), "shortest_edge"),
-           cut = number_at(member(json, "crop_size"), "height");
+    double shorter = number_at(json_get(json, "size"), "shortest_edge"),
+           cut = number_at(json_get(json, "crop_size"), "height");
     if (fraction > 0) return shorter > 0 && shorter < WHOLE_FROM ? fraction : 0;
-    if (!cJSON_IsTrue(member(json, "do_center_crop")) || !(cut > 0 && shorter >= cut)) return 0;
+    if (!cJSON_IsTrue(json_get(json, "do_center_crop")) || !(cut > 0 && shorter >= cut)) return 0;
     double part = cut / shorter;
     /* floor(cut / part) is to be the shorter side again (data/images/resize.c) */
     return floor(cut / part) < shorter ? nextafter(part, 0) : part;
@@ -335,10 +330,10 @@ static error *read_processor(const char *directory, image_card *card)
     TRY(path_join(path, directory, "preprocessor_config.json"));
     if (access(path, F_OK)) return NULL;
     TRY(json_read(path, MOST_CONFIG, &json));
-    read_three(member(json, "image_mean"), card->mean);
-    read_three(member(json, "image_std"), card->std);
-    error *e = read_crop(path, member(json, "crop_pct"), &fraction);
-    if (!e) e = read_kernel(path, member(json, "resample"), card);
+    read_three(json_get(json, "image_mean"), card->mean);
+    read_three(json_get(json, "image_std"), card->std);
+    error *e = read_crop(path, json_get(json, "crop_pct"), &fraction);
+    if (!e) e = read_kernel(path, json_get(json, "resample"), card);
     double part = crop_of(json, fraction);
     if (part > 0) card->crop_part = part;
     cJSON_Delete(json);
@@ -356,7 +351,7 @@ error *image_card_is_at(const char *path, bool *is)
     TRY(path_join(inside, path, "config.json"));
     if (access(inside, F_OK)) return NULL;
     TRY(json_read(inside, MOST_CONFIG, &json));
-    *is = member(json, "regrad") || hf_is_image(json);
+    *is = json_get(json, "regrad") || hf_is_image(json);
     cJSON_Delete(json);
     return NULL;
 }

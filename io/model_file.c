@@ -66,7 +66,7 @@ static error *refuse_without(const weights *w, const char *config)
     cJSON *state = NULL;
     TRY(path_join(path, w->directory, "state.json"));
     if (!access(path, F_OK)) TRY(json_read(path, MOST_CONFIG, &state));
-    const char *program = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(state, "program"));
+    const char *program = json_string(state, "program");
     error *e =
         program
             ? user_error("%s is missing, which says what model it is: this is a checkpoint of %s",

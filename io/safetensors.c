@@ -133,14 +133,14 @@ static error *not_the_same(const safetensors *s, const cJSON *map)
 {
     for (int64_t i = 0; i < s->entries.n; i++) {
         const safetensors_entry *e = &s->entries.row[i];
-        if (cJSON_GetObjectItemCaseSensitive(map, e->name)) continue;
+        if (json_get(map, e->name)) continue;
         return user_error(
             "%s: it does not name the tensor '%.200s', which %s has; fetch or write it and its "
             "files again",
             s->path, e->name, s->file[e->file].path);
     }
     for (const cJSON *item = map->child; item; item = item->next)
-        if (cJSON_GetObjectItemCaseSensitive(map, item->string) != item)
+        if (json_get(map, item->string) != item)
             return bad_index(s, "it names twice", item->string);
     return NULL;
 }
@@ -183,7 +183,7 @@ static error *open_index(safetensors *s)
 {
     cJSON *json;
     TRY(json_read(s->path, MOST_INDEX, &json));
-    error *e = open_shards(s, cJSON_GetObjectItemCaseSensitive(json, "weight_map"));
+    error *e = open_shards(s, json_get(json, "weight_map"));
     cJSON_Delete(json);
     return e;
 }

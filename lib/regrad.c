@@ -120,9 +120,8 @@ API char *regrad_open(const char *kind, int n, const char *const *given, regrad_
     return told(e);
 }
 
-API void regrad_close(regrad_run *r)
+static void close_run(regrad_run *r)
 {
-    if (!r) return;
     trainer_destroy(r->t);
     source_close(r->train);
     source_close(r->val);
@@ -131,6 +130,11 @@ API void regrad_close(regrad_run *r)
     for (int i = 0; i < r->n_words; i++)
         free(r->words[i]);
     free(r->words);
+}
+
+API void regrad_close(regrad_run *r)
+{
+    if (r) close_run(r);
     free(r);
 }
 
@@ -145,11 +149,7 @@ API char *regrad_plan(const char *kind, int n, const char *const *given, char **
     }
     if (!e) e = trainer_plan(&r.o, r.o.task->kind, &r.t);
     if (!e) e = plan_json(r.t, json);
-    trainer_destroy(r.t);
-    options_free(&r.o);
-    for (int i = 0; i < r.n_words; i++)
-        free(r.words[i]);
-    free(r.words);
+    close_run(&r);
     return told(e);
 }
 

@@ -1,5 +1,6 @@
 /* config.c - see config.h */
 #include "model/families.h"
+#include "base/json.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -95,7 +96,7 @@ error *config_from_json(const char *path, const cJSON *json, model_config *c)
 {
     for (int i = 0; i < MODEL_FIELD_COUNT; i++) {
         const model_field *f = &model_fields[i];
-        const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, f->name);
+        const cJSON *item = json_get(json, f->name);
         double value = cJSON_IsNumber(item) ? item->valuedouble : NAN;
         if (!item) continue;
         if (!(fabs(value) <= 2e9)) return user_error("%s: %s is not a number", path, f->name);

@@ -46,6 +46,12 @@ void params_free(params *p)
     *p = (params){0};
 }
 
+void params_freeze(params *p)
+{
+    for (int i = 0; i < p->n; i++)
+        p->row[i].trainable = false;
+}
+
 int64_t params_count(const params *p)
 {
     int64_t sum = 0;

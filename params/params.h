@@ -183,6 +183,7 @@ struct runtime {
 /* Adds a row, with a copy of its name; returns its id (0, 1, 2 ...), or -1 if out of memory. */
 int params_add(params *p, param_spec spec);
 void params_free(params *p);
+void params_freeze(params *p);         /* no row is trained, so no gradient is placed */
 int64_t params_count(const params *p); /* elements of all parameters, without states and the pool */
 
 /* Is the row written to a run's files? */

@@ -13,13 +13,13 @@ static const char file_name[] = "data.json";
 
 static uint64_t hex_of(const cJSON *object, const char *name)
 {
-    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
+    const char *text = json_string(object, name);
     return text ? strtoull(text, NULL, 16) : 0;
 }
 
 static int64_t whole_of(const cJSON *object, const char *name)
 {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+    const cJSON *item = json_get(object, name);
     return cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble < 9e15
                ? (int64_t)item->valuedouble
                : 0;
@@ -27,7 +27,7 @@ static int64_t whole_of(const cJSON *object, const char *name)
 
 static fingerprint kept_as(const cJSON *all, const char *name)
 {
-    const cJSON *one = cJSON_GetObjectItemCaseSensitive(all, name);
+    const cJSON *one = json_get(all, name);
     return (fingerprint){.value = hex_of(one, "xxh3"),
                          .stamp = hex_of(one, "files"),
                          .bytes = whole_of(one, "bytes"),

@@ -1,5 +1,6 @@
 /* manifest.c - see manifest.h */
 #include "run/manifest.h"
+#include "base/json.h"
 #include "base/files.h"
 
 #include <cjson/cJSON.h>
@@ -208,9 +209,9 @@ static bool fit_name(const char *name)
 
 static error *take_entry(manifest *m, const cJSON *entry)
 {
-    const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(entry, "name"));
-    const cJSON *bytes = cJSON_GetObjectItemCaseSensitive(entry, "bytes");
-    const char *hash = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(entry, "xxh64"));
+    const char *name = json_string(entry, "name");
+    const cJSON *bytes = json_get(entry, "bytes");
+    const char *hash = json_string(entry, "xxh64");
     if (!fit_name(name) || !cJSON_IsNumber(bytes) || !hash || m->n == MANIFEST_FILES)
         return damaged(m, "an entry is not one of a file");
     if (!(bytes->valuedouble >= 0 && bytes->valuedouble < 9e15))
@@ -232,7 +233,7 @@ static error *take_names(manifest *m)
         free(room);
         m->json = cJSON_ParseWithLength(m->text, m->size);
     }
-    const cJSON *files = cJSON_GetObjectItemCaseSensitive(m->json, "files");
+    const cJSON *files = json_get(m->json, "files");
     if (!cJSON_IsArray(files)) return damaged(m, "it has no list of files");
     cJSON_ArrayForEach(entry, files) TRY(take_entry(m, entry));
     return NULL;

@@ -48,7 +48,7 @@ static error *read_if_there(const char *directory, const char *name, cJSON **out
 
 double card_number(const cJSON *object, const char *name)
 {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+    const cJSON *item = json_get(object, name);
     return cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
 }
 
@@ -194,8 +194,7 @@ error *card_read_base(const char *directory, model_card *c)
     cJSON *config;
     TRY(read_card(directory, c, NULL));
     TRY(read_if_there(directory, "config.json", &config));
-    const char *name =
-        cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(config, "_name_or_path"));
+    const char *name = json_string(config, "_name_or_path");
     if (name && is_hub_name(name) && access(name, F_OK)) /* nor is it a path */
         snprintf(c->base_model, CARD_WORD, "%s", name);
     cJSON_Delete(config);

@@ -138,8 +138,8 @@ static resume_rule rule_of_option(const run_contents *c, const char *name)
  * implied. */
 static const cJSON *value_then(const cJSON *then, const cJSON *without, const char *name)
 {
-    const cJSON *old = cJSON_GetObjectItemCaseSensitive(then, name);
-    return old ? old : cJSON_GetObjectItemCaseSensitive(without, name);
+    const cJSON *old = json_get(then, name);
+    return old ? old : json_get(without, name);
 }
 
 /* null is a hyperparameter with the optimizer's own default, which the optimizer compares, or that
@@ -205,7 +205,7 @@ static error *check_model(const char *path, const cJSON *then, const cJSON *now)
 static error *take_integer(const char *path, const cJSON *values_then, const char *name,
                            int64_t *out)
 {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(values_then, name);
+    const cJSON *item = json_get(values_then, name);
     if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble < 9e15))
         return user_error("%s: %s is not a number that a run writes: take another checkpoint", path,
                           name);
@@ -216,8 +216,7 @@ static error *take_integer(const char *path, const cJSON *values_then, const cha
 /* Losses on different sets cannot be compared; an earlier program did not record which it was. */
 static bool best_of_others(const cJSON *then, const run_contents *c)
 {
-    const char *text =
-        cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(then, "best_val_data"));
+    const char *text = json_string(then, "best_val_data");
     char now[HASH_TEXT];
     print_data(c->val_data, now);
     return text && c->val_data && strcmp(text, now) != 0;
@@ -226,7 +225,7 @@ static bool best_of_others(const cJSON *then, const run_contents *c)
 /* A checkpoint may have none: from before its first evaluation, or of an earlier program. */
 static error *take_best(const char *path, const cJSON *then, run_contents *c)
 {
-    const cJSON *loss = cJSON_GetObjectItemCaseSensitive(then, "best_val_loss");
+    const cJSON *loss = json_get(then, "best_val_loss");
     if (!loss) return NULL;
     if (best_of_others(then, c)) {
         printf("  --val-data is another set: the lowest loss is that of its own evaluations\n");
@@ -241,8 +240,7 @@ static error *take_best(const char *path, const cJSON *then, run_contents *c)
 
 static error *check_program(const char *path, const cJSON *then, const cJSON *now)
 {
-    const cJSON *a = cJSON_GetObjectItemCaseSensitive(then, "program"),
-                *b = cJSON_GetObjectItemCaseSensitive(now, "program");
+    const cJSON *a = json_get(then, "program"), *b = json_get(now, "program");
     return cJSON_Compare(a, b, true) ? NULL
                                      : refused(path, "program", a, b, "resume with that program");
 }
@@ -261,15 +259,11 @@ static error *check_values(const char *path, const cJSON *then, run_contents *c)
     TRY(take_best(path, then, c));
     TRY(values_of(c, &now));
     error *e = check_program(path, then, now);
-    const cJSON *options_then = cJSON_GetObjectItemCaseSensitive(then, "options"),
-                *options_now = cJSON_GetObjectItemCaseSensitive(now, "options");
+    const cJSON *options_then = json_get(then, "options"), *options_now = json_get(now, "options");
     if (!e) e = check_options(path, options_then, options_now, c, false);
-    if (!e)
-        e = check_model(path, cJSON_GetObjectItemCaseSensitive(then, "model"),
-                        cJSON_GetObjectItemCaseSensitive(now, "model"));
+    if (!e) e = check_model(path, json_get(then, "model"), json_get(now, "model"));
     for (int i = 0; i < VALUES && !e; i++) {
-        const cJSON *a = cJSON_GetObjectItemCaseSensitive(then, values[i].name),
-                    *b = cJSON_GetObjectItemCaseSensitive(now, values[i].name);
+        const cJSON *a = json_get(then, values[i].name), *b = json_get(now, values[i].name);
         bool same = (!a && (!b || values[i].rule == KNOWN)) || cJSON_Compare(a, b, true);
         if (is_older_hash(values[i].name, a))
             printf("  the checkpoint is of an earlier version: whether its data is the same is "

@@ -9,6 +9,7 @@
  * All is taken from files, nothing is supposed (run/model_card.h).
  */
 #include "tools/export.h"
+#include "base/json.h"
 
 #include "base/shown.h"
 #include "run/model_card.h"
@@ -33,8 +34,7 @@ static void card_read(const arguments *a, const char *source, card *c)
 {
     model_card *k = &c->known;
     warn_of_part(card_read_run(a->merge ? a->merge : source, k));
-    c->base = a->merge ? source
-                       : cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(k->options, "load"));
+    c->base = a->merge ? source : json_string(k->options, "load");
     if (c->base) warn_of_part(card_read_base(c->base, k));
     /* its own card says more than its base's, but with --merge it is the base */
     if (!a->merge) warn_of_part(card_read_own(source, k));
@@ -106,7 +106,7 @@ static void put_options(FILE *to, const model_card *c)
     if (!c->options) return;
     fputs("\n## Training\n\n| option | value |\n|---|---|\n", to);
     for (size_t i = 0; i < sizeof made_by / sizeof *made_by; i++) {
-        const cJSON *item = cJSON_GetObjectItemCaseSensitive(c->options, made_by[i]), *one;
+        const cJSON *item = json_get(c->options, made_by[i]), *one;
         bool none = !item || cJSON_IsNull(item) || cJSON_IsFalse(item) ||
                     (cJSON_IsNumber(item) && item->valuedouble == 0) ||
                     (cJSON_IsArray(item) && !item->child);
@@ -130,9 +130,9 @@ static void put_data(FILE *to, const model_card *c)
                                            {"val-data", "val", "validation"}};
     fputs(c->options ? "\n## Data\n\n" : "", to);
     for (int i = 0; i < 2; i++) {
-        const cJSON *files = cJSON_GetObjectItemCaseSensitive(c->options, kinds[i][0]), *one,
-                    *about = cJSON_GetObjectItemCaseSensitive(c->data, kinds[i][1]);
-        const char *hash = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(about, "xxh3"));
+        const cJSON *files = json_get(c->options, kinds[i][0]), *one,
+                    *about = json_get(c->data, kinds[i][1]);
+        const char *hash = json_string(about, "xxh3");
         double bytes = card_number(about, "bytes");
         if (!cJSON_IsArray(files) || !files->child) continue;
         fprintf(to, "- %s:", kinds[i][2]);

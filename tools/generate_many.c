@@ -70,8 +70,7 @@ static error *add_row(prompts *p, const cJSON *asked)
 static error *take_object(void *context, const cJSON *line)
 {
     prompts *p = context;
-    const cJSON *text = cJSON_GetObjectItemCaseSensitive(line, "prompt"),
-                *messages = cJSON_GetObjectItemCaseSensitive(line, "messages");
+    const cJSON *text = json_get(line, "prompt"), *messages = json_get(line, "messages");
     if (cJSON_IsString(text)) return add_row(p, text);
     if (p->s->chat && messages) return add_row(p, messages);
     return user_error("there is no prompt in it: {\"prompt\": TEXT}%s",

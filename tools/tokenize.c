@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "data/bpe/bpe_documents.h"
 #include "base/command_line.h"
 #include "base/descriptors.h"
@@ -155,7 +156,7 @@ static error *take_field(void *context, const cJSON *line)
 {
     line_reader *r = context;
     text *t = r->t;
-    const char *found = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(line, r->field));
+    const char *found = json_string(line, r->field);
     if (!found) return user_error("it has no text called %s", r->field);
     size_t n = strlen(found);
     TRY(grow_array(&t->bytes, &t->capacity, t->n + n + 1, 1));

@@ -1,5 +1,6 @@
 /* join.c - see join.h */
 #include "train/join.h"
+#include "base/json.h"
 #include "base/fingerprint.h"
 #include "ranks/mpi.h"
 #include "ranks/tcp.h"
@@ -38,7 +39,7 @@ static error *hashes_of_options(const options *o, uint64_t *out, int *n)
     free(text);
     if (!all) return user_error("out of memory for the options");
     for (*n = 0; *n < MOST_OPTIONS && option_name(o->task, *n); ++*n) {
-        const cJSON *item = cJSON_GetObjectItemCaseSensitive(all, option_name(o->task, *n));
+        const cJSON *item = json_get(all, option_name(o->task, *n));
         char *value = item ? cJSON_PrintUnformatted(item) : NULL;
         out[*n] = value ? fingerprint_add(0, value, strlen(value)) : 0;
         cJSON_free(value);

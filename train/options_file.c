@@ -38,7 +38,7 @@ static bool says(const option_row *row, const char *whose)
 
 static const cJSON *item_of(const reader *r, const char *name)
 {
-    return cJSON_GetObjectItemCaseSensitive(r->all, name);
+    return json_get(r->all, name);
 }
 
 static int row_index(const task *t, const char *name)
@@ -264,8 +264,8 @@ static cJSON *read_state(const options *o, const char *directory, const cJSON **
     if (!e) e = json_read(path, MOST_FILE, &json);
     error_free(e); /* whoever reads the checkpoint reports what is wrong with it */
     if (e) return NULL;
-    const char *program = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "program"));
-    *all = cJSON_GetObjectItemCaseSensitive(json, "options");
+    const char *program = json_string(json, "program");
+    *all = json_get(json, "options");
     if (program && !strcmp(program, o->task->kind->program) && cJSON_IsObject(*all)) return json;
     cJSON_Delete(json);
     return NULL;

@@ -595,8 +595,7 @@ static error *assemble(trainer *t)
     TRY(tuning_check(o, &t->params));
     TRY(freeze_apply(o, &t->params));
     params_encode(&t->params, o->base_form, o->base_packs);
-    for (int i = 0; i < t->params.n && o->eval_only; i++)
-        t->params.row[i].trainable = false;
+    if (o->eval_only) params_freeze(&t->params);
     TRY(begin_far(t));
     if (o->sparsity > 0) TRY(sparse_open(&t->r, o->sparsity, (uint64_t)o->seed, &t->sparse));
     TRY(optimizer_create(&o->optim, &t->r, &t->optimizer));

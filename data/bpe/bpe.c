@@ -95,17 +95,21 @@ static error *build(bpe *v, const bpe_merge *merges, int32_t n)
     return bpe_find_bytes(v);
 }
 
+error *bpe_opened(error *e, bpe *v, bpe **out)
+{
+    if (e)
+        bpe_close(v);
+    else
+        *out = v;
+    return e;
+}
+
 error *bpe_from_merges(const bpe_merge *merges, int32_t n, bpe **out)
 {
     bpe *v;
     TRY(bpe_new(BPE_VOCAB, &v));
     error *e = build(v, merges, n);
-    if (e) {
-        bpe_close(v);
-        return e;
-    }
-    *out = v;
-    return NULL;
+    return bpe_opened(e, v, out);
 }
 
 error *bpe_bytes(bpe **out)

@@ -91,12 +91,7 @@ static error *read_vocab(const char *text, size_t n_bytes, bpe **out)
     if (!e) e = bpe_from_merges(merges, (int32_t)n, &v);
     if (!e && end_of_text) e = bpe_add_end_of_text(v);
     free(merges);
-    if (e) {
-        bpe_close(v);
-        return e;
-    }
-    *out = v;
-    return NULL;
+    return bpe_opened(e, v, out);
 }
 
 /* ---- recognizing the format ---- */
@@ -130,8 +125,8 @@ static error *read_end_of_text(const char *path, bpe *v)
     TRY(path_join(beside, directory, "tokenizer_config.json"));
     if (access(beside, F_OK)) return NULL;
     TRY(json_read(beside, MOST_CONFIG, &json));
-    const cJSON *end = cJSON_GetObjectItemCaseSensitive(json, "eos_token");
-    if (cJSON_IsObject(end)) end = cJSON_GetObjectItemCaseSensitive(end, "content");
+    const cJSON *end = json_get(json, "eos_token");
+    if (cJSON_IsObject(end)) end = json_get(end, "content");
     if (cJSON_IsString(end)) (void)bpe_choose_end_of_text(v, end->valuestring);
     cJSON_Delete(json);
     return NULL;

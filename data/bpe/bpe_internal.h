@@ -85,9 +85,9 @@ struct bpe {
     double *score;           /* ? (size): unigram, not merges (unigram.c) */
     double least_score;      /* of all tokens */
     size_t longest;          /* bytes of a token */
-    bool single_sums;      /* scores are summed in single precision, as in SentencePiece */
-    bool bytes_by_name;    /* a text "<0x41>" may be the token for that byte */
-    int32_t begin_of_text; /* or -1 */
+    bool single_sums;        /* scores are summed in single precision, as in SentencePiece */
+    bool bytes_by_name;      /* a text "<0x41>" may be the token for that byte */
+    int32_t begin_of_text;   /* or -1 */
     struct spellings *words; /* ? tokens by spelling; with ignore_merges or metaspace */
     uint8_t *source;         /* ? (n_source): the file, which bpe_save writes */
     size_t n_source;
@@ -112,6 +112,8 @@ typedef struct {
 
 /* An empty vocabulary, valid for bpe_close. */
 error *bpe_new(bpe_format format, bpe **out) NODISCARD;
+/* The end of opening v: *out, or after an error e, which it returns, nothing. */
+error *bpe_opened(error *e, bpe *v, bpe **out) NODISCARD;
 
 /* Copies the spellings of tokens 0..n - 1, in this order; none is empty. */
 error *bpe_spell(bpe *v, const bpe_spelling *list /* (n) */, int32_t n) NODISCARD;

@@ -18,6 +18,7 @@
  * MAX_NODES commas and brackets, and cJSON limits nesting to 1000.
  */
 #include "data/bpe/bpe_internal.h"
+#include "base/json.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -35,11 +36,6 @@ enum {
 static const char not_known[] =
     "is not supported: use a byte-level BPE tokenizer such as GPT-2's, or "
     "generate --prompt-ids";
-
-const cJSON *json_get(const cJSON *object, const char *name)
-{
-    return cJSON_GetObjectItemCaseSensitive(object, name);
-}
 
 bool json_is_null(const cJSON *item)
 {
@@ -94,8 +90,7 @@ typedef struct {
     int32_t size;
     bpe_special_token *added; /* (n_added) */
     int32_t n_added;
-    uint8_t *bytes,
-        *to; /* buffer for spellings in characters, and its end */
+    uint8_t *bytes, *to; /* buffer for spellings in characters, and its end */
     bool metaspace, unigram;
     int32_t byte_token[256]; /* with metaspace; -1: none */
 } token_list;
@@ -434,12 +429,7 @@ static error *read_root(const cJSON *root, bpe **out)
     free(t.score);
     free(t.added);
     free(t.bytes);
-    if (e) {
-        bpe_close(v);
-        return e;
-    }
-    *out = v;
-    return NULL;
+    return bpe_opened(e, v, out);
 }
 
 error *bpe_keep_source(bpe *v, const uint8_t *text, size_t n)

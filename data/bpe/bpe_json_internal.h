@@ -3,11 +3,10 @@
 #ifndef REGRAD_BPE_JSON_INTERNAL_H
 #define REGRAD_BPE_JSON_INTERNAL_H
 
-#include <cjson/cJSON.h>
+#include "base/json.h"
 
 #include "data/bpe/spellings.h"
 
-const cJSON *json_get(const cJSON *object, const char *name);
 bool json_is(const cJSON *item, const char *text);
 bool json_is_null(const cJSON *item); /* or absent */
 /* "WHAT: 'type' is not supported: ..." */

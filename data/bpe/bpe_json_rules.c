@@ -197,7 +197,7 @@ static error *read_template(bpe *v, const cJSON *post)
     if ((special = json_get(first, "SpecialToken"))) first = first->next;
     if (!json_get(first, "Sequence") || first->next) return json_refused("post_processor", post);
     if (!special) return NULL;
-    const char *name = cJSON_GetStringValue(json_get(special, "id"));
+    const char *name = json_string(special, "id");
     ids = name ? json_get(json_get(json_get(post, "special_tokens"), name), "ids") : NULL;
     int32_t id = ids && ids->child && cJSON_IsNumber(ids->child) ? ids->child->valueint : -1;
     if (id < 0 || id >= BPE_MAX_SIZE || ids->child->next)

@@ -80,7 +80,7 @@ static error *read_ranks(tekken *k)
     size_t total = 0;
     cJSON_ArrayForEach(item, k->vocab)
     {
-        const char *text = cJSON_GetStringValue(json_get(item, "token_bytes"));
+        const char *text = json_string(item, "token_bytes");
         if (!text) return bad("vocab.token_bytes");
         total += strlen(text);
     }
@@ -108,7 +108,7 @@ static error *name_special(tekken *k)
     const cJSON *item;
     cJSON_ArrayForEach(item, k->special)
     {
-        const char *text = cJSON_GetStringValue(json_get(item, "token_str"));
+        const char *text = json_string(item, "token_str");
         int32_t rank;
         if (!text || !*text || !get_integer(json_get(item, "rank"), k->t.n_special - 1, &rank))
             return bad("special_tokens");
@@ -131,7 +131,7 @@ static error *name_special(tekken *k)
 
 static error *read_tekken(tekken *k, bpe *v)
 {
-    const char *expression = cJSON_GetStringValue(json_get(k->config, "pattern"));
+    const char *expression = json_string(k->config, "pattern");
     if (!expression || !cJSON_IsArray(k->vocab)) return bad("config.pattern and vocab");
     TRY(read_sizes(k));
     TRY(read_ranks(k));

@@ -258,12 +258,7 @@ error *bpe_read_ranks(uint8_t *text, size_t n, const ranks_kind *kind, bpe **out
     error *e = read_kind(text, n, kind, &t, v);
     free(t.list);
     free(t.special);
-    if (e) {
-        bpe_close(v);
-        return e;
-    }
-    *out = v;
-    return NULL;
+    return bpe_opened(e, v, out);
 }
 
 error *bpe_read_tiktoken(uint8_t *text, size_t n, bpe **out)

@@ -34,14 +34,13 @@ static error *keep_text(const char *text, size_t n, char **out)
 /* A string, or the member with that name of an object. */
 static const char *text_in(const cJSON *item, const char *member)
 {
-    return cJSON_GetStringValue(
-        cJSON_IsObject(item) ? cJSON_GetObjectItemCaseSensitive(item, member) : item);
+    return cJSON_GetStringValue(cJSON_IsObject(item) ? json_get(item, member) : item);
 }
 
 /* A config's template: a text, or the one called default of a list. */
 static const char *template_in(const cJSON *config)
 {
-    const cJSON *found = cJSON_GetObjectItemCaseSensitive(config, "chat_template");
+    const cJSON *found = json_get(config, "chat_template");
     for (const cJSON *i = cJSON_IsArray(found) ? found->child : NULL; i; i = i->next) {
         const char *name = text_in(i, "name");
         if (cJSON_IsObject(i) && name && !strcmp(name, "default")) return text_in(i, "template");
@@ -72,13 +71,11 @@ static error *read_tokenizer_config(chat *c, const char *path)
     error *e = NULL;
     TRY(json_read(path, MOST_CONFIG, &config));
     for (int i = 0; i < TOKENS && !e; i++) {
-        const char *text =
-            text_in(cJSON_GetObjectItemCaseSensitive(config, token_names[i]), "content");
+        const char *text = text_in(json_get(config, token_names[i]), "content");
         if (text) e = keep_text(text, strlen(text), &c->token[i]);
     }
     const char *template = template_in(config);
-    c->several =
-        !template && cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(config, "chat_template"));
+    c->several = !template && cJSON_IsArray(json_get(config, "chat_template"));
     if (!e && !c->template && template) e = take_template(c, path, template, strlen(template));
     cJSON_Delete(config);
     return e;
@@ -145,7 +142,7 @@ static error *render(const chat *c, const cJSON *messages, int n, const cJSON *l
     fine = json_add(variables, "messages", list) && fine;
     static const char *const beside[] = {"tools", "documents"};
     for (int i = 0; i < 2 && fine; i++) {
-        cJSON *given = line ? cJSON_GetObjectItemCaseSensitive(line, beside[i]) : NULL;
+        cJSON *given = line ? json_get(line, beside[i]) : NULL;
         fine = given ? cJSON_AddItemReferenceToObject(variables, beside[i], given)
                      : json_add(variables, beside[i], cJSON_CreateNull());
     }
@@ -195,7 +192,7 @@ static error *check_messages(const cJSON *messages)
     if (!cJSON_IsArray(messages) || !messages->child)
         return user_error("messages must be a non-empty list");
     for (const cJSON *m = messages->child; m; m = m->next, i++)
-        if (!cJSON_IsObject(m) || !cJSON_IsString(cJSON_GetObjectItemCaseSensitive(m, "role")))
+        if (!cJSON_IsObject(m) || !cJSON_IsString(json_get(m, "role")))
             return user_error("message %d has no role: each is {\"role\": ..., \"content\": ...}",
                               i);
     return NULL;
@@ -205,7 +202,7 @@ static error *check_messages(const cJSON *messages)
  * it. */
 static error *is_learned(const cJSON *m, int i, bool *out)
 {
-    const cJSON *weight = cJSON_GetObjectItemCaseSensitive(m, "weight");
+    const cJSON *weight = json_get(m, "weight");
     double w = cJSON_IsNumber(weight) ? weight->valuedouble : 1;
     bool said = weight && !cJSON_IsNull(weight);
     *out = w > 0;
@@ -290,10 +287,8 @@ static error *read_lists(const chat *c, const cJSON *prompt, const cJSON *comple
 
 error *chat_read(const chat *c, const cJSON *line, bool all, chat_example *out)
 {
-    const cJSON *messages = cJSON_GetObjectItemCaseSensitive(line, "messages"),
-                *prompt = cJSON_GetObjectItemCaseSensitive(line, "prompt"),
-                *completion = cJSON_GetObjectItemCaseSensitive(line, "completion"),
-                *text = cJSON_GetObjectItemCaseSensitive(line, "text");
+    const cJSON *messages = json_get(line, "messages"), *prompt = json_get(line, "prompt"),
+                *completion = json_get(line, "completion"), *text = json_get(line, "text");
     *out = (chat_example){0};
     if (messages) return read_messages(c, messages, line, all, out);
     if (cJSON_IsString(prompt) && cJSON_IsString(completion))

@@ -25,7 +25,7 @@ error *stop_ids_read(const char *path, stop_ids *out)
     *out = (stop_ids){0};
     if (access(path, F_OK)) return NULL;
     TRY(json_read(path, MOST_BYTES, &config));
-    const cJSON *eos = cJSON_GetObjectItemCaseSensitive(config, "eos_token_id");
+    const cJSON *eos = json_get(config, "eos_token_id");
     for (const cJSON *i = cJSON_IsArray(eos) ? eos->child : NULL; i && !e; i = i->next)
         e = add_id(path, i, out);
     if (eos && !cJSON_IsArray(eos) && !cJSON_IsNull(eos)) e = add_id(path, eos, out);

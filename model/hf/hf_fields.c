@@ -1,6 +1,7 @@
 /* hf_fields.c - reads and writes the fields of a config.json by a family's table; see
  * hf_internal.h */
 #include "model/hf/hf_internal.h"
+#include "base/json.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -44,7 +45,7 @@ enum { COMMON = sizeof common / sizeof *common };
 
 const cJSON *hf_get(const hf_source *s, const char *name)
 {
-    const cJSON *item = name ? cJSON_GetObjectItemCaseSensitive(s->json, name) : NULL;
+    const cJSON *item = name ? json_get(s->json, name) : NULL;
     return cJSON_IsNull(item) ? NULL : item;
 }
 
@@ -218,7 +219,7 @@ static bool is_nullable(const hf_field *f)
 
 static bool is_null(const hf_source *s, const char *name)
 {
-    return name && cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(s->json, name));
+    return name && cJSON_IsNull(json_get(s->json, name));
 }
 
 /* null means "none" in transformers, and absence the default: these are the same if the default is
@@ -231,7 +232,7 @@ static error *check_null(const hf_source *s, const hf_field *f)
         return NULL;
     const char *names[] = {hf_name(f), f->older};
     for (int i = 0; i < 2; i++)
-        if (names[i] && cJSON_GetObjectItemCaseSensitive(s->json, names[i]))
+        if (names[i] && json_get(s->json, names[i]))
             return user_error("%s: %s is null, but must say something or be left out", s->path,
                               names[i]);
     return NULL;
@@ -278,7 +279,7 @@ error *hf_read_fields(const hf_source *s, const hf_family *f, hf_model *m)
     TRY(read_table(s, f->fields, f->n_fields, m));
     const cJSON *item = s->json ? s->json->child : NULL;
     for (; item; item = item->next) {
-        if (cJSON_GetObjectItemCaseSensitive(s->json, item->string) != item)
+        if (json_get(s->json, item->string) != item)
             return user_error("%s has %s twice: only one can be meant", s->path, item->string);
         bool known = is_known(f, item->string), ignored = in_list(s->ignored, item->string);
         if (known && ignored)

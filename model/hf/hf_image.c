@@ -193,8 +193,7 @@ static bool add_labels(cJSON *json, const model_config *c, char *const *names)
         snprintf(label, sizeof label, "LABEL_%lld", (long long)i);
         const char *name = names ? names[i] : label;
         ok = cJSON_AddStringToObject(names_of, number, name) &&
-             (cJSON_GetObjectItemCaseSensitive(numbers_of, name) ||
-              cJSON_AddNumberToObject(numbers_of, name, (double)i));
+             (json_get(numbers_of, name) || cJSON_AddNumberToObject(numbers_of, name, (double)i));
     }
     return ok;
 }

@@ -1,5 +1,6 @@
 /* hf_layers.c - see hf_layers.h */
 #include "model/hf/hf_layers.h"
+#include "base/json.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -141,8 +142,8 @@ void hf_encode_rotary(hf_model *m)
 error *hf_read_two_ropes(const hf_source *s, hf_model *m)
 {
     const cJSON *both = hf_get(s, "rope_parameters");
-    const cJSON *local = cJSON_GetObjectItemCaseSensitive(both, "sliding_attention"),
-                *full = cJSON_GetObjectItemCaseSensitive(both, "full_attention"), *item;
+    const cJSON *local = json_get(both, "sliding_attention"),
+                *full = json_get(both, "full_attention"), *item;
     rope_table t = {.base = m->c.rotary.local_base, .part = 1};
     m->rotary_part = 1;
     TRY(read_rope(s, "rope_scaling", false, m));

@@ -25,7 +25,7 @@ static error *read_id(const hf_source *s, const char *name, const cJSON *item, t
 error *hf_read_tokens(const hf_source *s, model_config *c)
 {
     for (int i = 0; i < TOKEN_ROLES; i++) {
-        const cJSON *item = cJSON_GetObjectItemCaseSensitive(s->json, names[i]), *one;
+        const cJSON *item = json_get(s->json, names[i]), *one;
         token_ids *out = &c->tokens[i];
         *out = (token_ids){.said = item != NULL, .list = cJSON_IsArray(item)};
         if (!item || cJSON_IsNull(item)) continue;
