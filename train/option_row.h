@@ -55,7 +55,7 @@ enum { MAX_ROWS = 128 };
 int option_count(const task *t);
 const option_row *option_row_at(const task *t, int i);
 
-/* Sizes that were asked for (0: not), by options or --model, must be those of the model of --load. */
+/* Sizes that were asked for (0: not), by options or --model: --load's model must have them. */
 typedef struct {
     const char *name;
     int64_t asked, has;
