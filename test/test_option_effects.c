@@ -204,7 +204,7 @@ static const row rows[] = {
     {"ranks", "--plan", "--plan --ranks 4", 0, 0, "as rank 0 of 4, --zero 0"},
     {"zero", "--plan --ranks 4", "--plan --ranks 4 --zero 3", 0, 0, "--zero 3"},
     {"shard-group", "--plan --ranks 4 --zero 3", "--plan --ranks 4 --zero 3 --shard-group 2", 0, 0,
-     "--zero 3 in groups of 2"},
+     "--zero 3, in groups of 2 ranks"},
     {"prefetch", "--plan --ranks 4 --zero 3 --prefetch 0", "--plan --ranks 4 --zero 3 --prefetch 2",
      0, 0, "parameters 2 layers before they are used"},
     {"bucket", "--plan --ranks 4", "--plan --ranks 4 --bucket 2", 0, 0, "in buckets of 2 MiB"},
