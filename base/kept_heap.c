@@ -1,6 +1,8 @@
 /* kept_heap.c - see kept_heap.h */
 #include "base/kept_heap.h"
 
+#include <stdlib.h>
+
 #ifdef __GLIBC__
 
 #include <malloc.h>
