@@ -42,7 +42,15 @@
 #include <time.h>
 
 enum { SLAB, PART }; /* tags of messages with tensors */
-enum { ASK = 1, ANSWER = 2, DOING = 56, SPINS = 2000, THREAD_SPINS = 20, REQUESTS = 2 };
+enum {
+    ASK = 1,
+    ANSWER = 2,
+    DOING = 56,
+    SPINS = 2000,
+    THREAD_SPINS = 20,
+    REQUESTS = 2,
+    ASK_EVERY = 64
+};
 static const double ANSWER_SECONDS = 2;
 
 /* Where a rank is. */
@@ -175,20 +183,20 @@ static error *out_of_patience(comm *c)
         (long long)s->others[other].calls);
 }
 
-/* A turn of waiting since `begin`: a few in a row without giving the core away for long; fewer in
- * the thread, whose core computes. */
-static error *linger(comm *c, double begin, int64_t turn)
+/* May this rank wait on, since `begin`?  It answers the others. */
+static error *may_wait(comm *c, double begin)
 {
-    const mpi_state *s = state_of(c);
-    if (atomic_load_explicit(&s->leaving, memory_order_relaxed))
+    if (atomic_load_explicit(&state_of(c)->leaving, memory_order_relaxed))
         return user_error("rank %d ends", c->rank);
     TRY(answer(c));
-    if (clock_now() > begin + c->limit) return out_of_patience(c);
-    if (turn < (s->in_thread ? THREAD_SPINS : SPINS))
-        sched_yield();
-    else
-        pause_a_little();
-    return NULL;
+    return clock_now() > begin + c->limit ? out_of_patience(c) : NULL;
+}
+
+/* The first turns of waiting do not give the core away for long; fewer in the thread, whose core
+ * computes. */
+static bool spins(const comm *c, int64_t turn)
+{
+    return turn < (state_of(c)->in_thread ? THREAD_SPINS : SPINS);
 }
 
 /* Waits until all n requests are done. */
@@ -199,16 +207,28 @@ static error *wait(comm *c, MPI_Request *requests, int n)
         int done = 0;
         MPI_TRY(MPI_Testall(n, requests, &done, MPI_STATUSES_IGNORE));
         if (done) return NULL;
-        TRY(linger(c, begin, turn));
+        TRY(may_wait(c, begin));
+        if (spins(c, turn))
+            sched_yield();
+        else
+            pause_a_little();
     }
 }
 
-/* A shared_wait. */
-static error *wait_for(void *context, const _Atomic int64_t *counter, int64_t least)
+/* A shared_wait.  Whether it may is asked now and then: that takes longer than a look. */
+static error *wait_for(void *context, shared_counter *counter, int64_t least)
 {
+    comm *c = context;
     double begin = clock_now();
-    for (int64_t turn = 0; atomic_load_explicit(counter, memory_order_acquire) < least; turn++)
-        TRY(linger(context, begin, turn));
+    int64_t seen;
+    for (int64_t turn = 0; (seen = shared_count(counter)) < least; turn++) {
+        bool awake = spins(c, turn);
+        if (!awake || turn % ASK_EVERY == 0) TRY(may_wait(c, begin));
+        if (awake)
+            sched_yield();
+        else
+            shared_doze(counter, seen);
+    }
     return NULL;
 }
 
@@ -371,7 +391,6 @@ static error *sum_small(comm *c, int threads, tensor x)
     mpi_state *m = state_of(c);
     int bytes = (int)tensor_bytes(x);
     m->calls++;
-    if (m->shared) return shared_sum(m->shared, threads, x);
     for (int r = 0; r < c->size; r++)
         m->from[r] = (char *)c->staged.data + r * bytes;
     MPI_TRY(MPI_Iallgather(x.data, bytes, MPI_BYTE, c->staged.data, bytes, MPI_BYTE, m->data,
@@ -382,6 +401,11 @@ static error *sum_small(comm *c, int threads, tensor x)
 
 static error *sum(comm *c, int threads, tensor x)
 {
+    mpi_state *m = state_of(c);
+    if (m->shared) {
+        m->calls++;
+        return shared_sum(m->shared, threads, x);
+    }
     if (tensor_bytes(x) * (size_t)c->size <= tensor_bytes(c->staged) / 16)
         return sum_small(c, threads, x);
     share s = share_evenly(tensor_count(x), c->size, 16);

@@ -2,18 +2,26 @@
 #include "ranks/shared.h"
 #include "ranks/add_up.h"
 
+#include <linux/futex.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 typedef struct {
     /* exchanges for which this rank's numbers are there, and of what: a call and its sizes */
-    _Alignas(SHARED_LINE) _Atomic int64_t posted;
+    _Alignas(SHARED_LINE) shared_counter posted;
     _Atomic uint64_t what[2];
     /* exchanges for which it has read the others' */
-    _Alignas(SHARED_LINE) _Atomic int64_t taken;
+    _Alignas(SHARED_LINE) shared_counter taken;
 } head;
 
-enum { HALF = (SHARED_BYTES - sizeof(head)) / 2 / SHARED_LINE * SHARED_LINE };
+enum {
+    HALF = (SHARED_BYTES - sizeof(head)) / 2 / SHARED_LINE * SHARED_LINE,
+    SUM_AT_ONCE = 1 << 16, /* bytes of a sum in one exchange: every rank adds up all of it */
+    DOZE = 1000000         /* ns */
+};
 
 struct shared {
     int rank, size;
@@ -24,6 +32,25 @@ struct shared {
     int64_t turn; /* the current exchange */
     uint64_t what;
 };
+
+/* ---- counters ---- */
+
+void shared_doze(shared_counter *c, int64_t seen)
+{
+    struct timespec most = {.tv_nsec = DOZE};
+    atomic_fetch_add(&c->sleepers, 1);
+    syscall(SYS_futex, &c->bell, FUTEX_WAIT, (uint32_t)seen, &most, NULL, 0);
+    atomic_fetch_sub(&c->sleepers, 1);
+}
+
+/* The bell before the sleepers: one that comes between sees that it has rung. */
+static void count_to(shared_counter *c, int64_t n)
+{
+    atomic_store_explicit(&c->n, n, memory_order_release);
+    atomic_store(&c->bell, (uint32_t)n);
+    if (atomic_load(&c->sleepers))
+        syscall(SYS_futex, &c->bell, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
 
 /* ---- an exchange ---- */
 
@@ -60,13 +87,13 @@ static void post(shared *s)
 {
     head *own = segment_of(s, s->rank);
     atomic_store_explicit(&own->what[s->turn & 1], s->what, memory_order_relaxed);
-    atomic_store_explicit(&own->posted, s->turn, memory_order_release);
+    count_to(&own->posted, s->turn);
 }
 
 /* Until a rank's half may be read; if it means something else, until the time is up. */
 static error *await(shared *s, int rank)
 {
-    const head *other = segment_of(s, rank);
+    head *other = segment_of(s, rank);
     TRY(s->wait(s->context, &other->posted, s->turn));
     if (atomic_load_explicit(&other->what[s->turn & 1], memory_order_relaxed) == s->what)
         return NULL;
@@ -75,7 +102,7 @@ static error *await(shared *s, int rank)
 
 static void done(shared *s)
 {
-    atomic_store_explicit(&segment_of(s, s->rank)->taken, s->turn, memory_order_release);
+    count_to(&segment_of(s, s->rank)->taken, s->turn);
 }
 
 /* ---- the calls ---- */
@@ -119,9 +146,15 @@ static error *scatter_slab(shared *s, int threads, tensor x, const share *to, in
     return NULL;
 }
 
+/* Elements in each slab of a scatter. */
+static int64_t slab_room(const shared *s, tensor x, const share *to)
+{
+    return HALF / slots(s, to) / (int64_t)dtype_size(x.type) / 16 * 16;
+}
+
 error *shared_scatter(shared *s, int threads, tensor x, const share *to)
 {
-    int64_t room = HALF / slots(s, to) / (int64_t)dtype_size(x.type) / 16 * 16;
+    int64_t room = slab_room(s, x, to);
     for (int64_t at = 0, most = share_longest(to); at < most; at += room)
         TRY(scatter_slab(s, threads, x, to, at, room));
     return NULL;
@@ -154,10 +187,8 @@ error *shared_gather(shared *s, tensor x, const share *from)
     return NULL;
 }
 
-error *shared_sum(shared *s, int threads, tensor x)
+static error *sum_at_once(shared *s, int threads, tensor x)
 {
-    if (tensor_bytes(x) > SHARED_SUM)
-        return internal_error("%zu bytes in one exchange", tensor_bytes(x));
     TRY(take_turn(s, SUM, x, NULL));
     memcpy(half_of(s, s->rank), x.data, tensor_bytes(x));
     post(s);
@@ -167,6 +198,18 @@ error *shared_sum(shared *s, int threads, tensor x)
     }
     TRY(add_up(threads, tensor_part(x, 0, tensor_count(x)), s->from, s->size));
     done(s);
+    return NULL;
+}
+
+error *shared_sum(shared *s, int threads, tensor x)
+{
+    if (tensor_bytes(x) <= SUM_AT_ONCE) return sum_at_once(s, threads, x);
+    share how = share_evenly(tensor_count(x), s->size, 16);
+    int64_t room = slab_room(s, x, &how);
+    for (int64_t at = 0, most = share_longest(&how); at < most; at += room) {
+        TRY(scatter_slab(s, threads, x, &how, at, room));
+        TRY(gather_slab(s, x, &how, at, room));
+    }
     return NULL;
 }
 

@@ -16,6 +16,9 @@
  * In groups (ranks/comm.h) a slab is for all ranks that own that range, one in each group, and a
  * rank gathers from its own group alone.
  *
+ * A large sum is a scatter and a gather of one slab after the other, so that what is added up is
+ * still in a cache when it is handed out.
+ *
  * A segment fits into the processor's caches, so that a number of another rank's costs a copy there
  * and not, as between programs that send, two through main memory.  Sums are ranks/add_up.h's: the
  * same bits as by any other way.
@@ -23,7 +26,9 @@
  * Beside its count a rank posts what it exchanges.  Ranks that mean different things never
  * continue: they wait for each other until the time is up, as they would if they sent.
  *
- * How memory comes to be shared, and how long is waited, is the caller's (ranks/mpi.c).
+ * How memory comes to be shared, and how long is waited, is the caller's (ranks/mpi.c).  Who waits
+ * for long sleeps on the counter's bell (a futex), and whoever counts on rings it if anybody
+ * sleeps: so waiting takes no time from what computes on the same core, and ends at once.
  */
 #ifndef REGRAD_SHARED_H
 #define REGRAD_SHARED_H
@@ -40,8 +45,21 @@ enum {
 
 typedef struct shared shared;
 
+/* In shared memory: a number that one rank raises and all others wait for. */
+typedef struct {
+    _Atomic int64_t n;
+    _Atomic uint32_t bell, sleepers; /* bell: the low half of n, as a futex wants it */
+} shared_counter;
+
+static inline int64_t shared_count(const shared_counter *c)
+{
+    return atomic_load_explicit(&c->n, memory_order_acquire);
+}
+/* Sleeps until the counter is no longer `seen`, or for a millisecond. */
+void shared_doze(shared_counter *c, int64_t seen);
+
 /* Returns when the counter has reached `least`, or with an error. */
-typedef error *shared_wait(void *context, const _Atomic int64_t *counter, int64_t least);
+typedef error *shared_wait(void *context, shared_counter *counter, int64_t least);
 
 /* segment[r], of SHARED_BYTES and at any multiple of SHARED_LINE in this process, is rank r's; all
  * are zero. */
@@ -49,9 +67,7 @@ error *shared_open(int rank, int size, char *const *segment, shared_wait *wait, 
                    shared **out) NODISCARD;
 void shared_close(shared *s); /* NULL is ignored */
 
-/* The calls of ranks/comm.h, on contiguous tensors.  A sum in one exchange: of at most SHARED_SUM
- * bytes. */
-enum { SHARED_SUM = 1 << 16 };
+/* The calls of ranks/comm.h, on contiguous tensors. */
 error *shared_scatter(shared *s, int threads, tensor x, const share *to) NODISCARD;
 error *shared_gather(shared *s, tensor x, const share *from) NODISCARD;
 error *shared_sum(shared *s, int threads, tensor x) NODISCARD;

@@ -494,13 +494,17 @@ typedef struct {
     error *failed;
 } sharer;
 
-/* A shared_wait: gives up after that many turns. */
-static error *wait_turns(void *context, const _Atomic int64_t *counter, int64_t least)
+/* A shared_wait: gives up after that many turns; without, it sleeps in every other one. */
+static error *wait_turns(void *context, shared_counter *counter, int64_t least)
 {
     const sharer *me = context;
-    for (int64_t i = 0; atomic_load(counter) < least; i++) {
+    int64_t seen;
+    for (int64_t i = 0; (seen = shared_count(counter)) < least; i++) {
         if (me->patience && i > me->patience) return user_error("out of patience");
-        sched_yield();
+        if (me->patience || i % 2 == 0)
+            sched_yield();
+        else
+            shared_doze(counter, seen);
     }
     return NULL;
 }
@@ -530,11 +534,17 @@ static double put(dtype type, char *x, int64_t i, double value)
     return get(type, x, i);
 }
 
-/* Sums, scattered and gathered; then in one exchange what is small.  Twice: halves take turns. */
+/* Elements that are added up by a call of its own: all that is small, of what is large a part. */
+static int64_t added(const sharer *me)
+{
+    return me->count > 100000 ? me->count - 50001 : me->count < 100 ? me->count : 100;
+}
+
+/* Sums, scattered and gathered; then by one call.  Twice: halves take turns. */
 static error *exchange(sharer *me, shared *s)
 {
     tensor x = tensor_of(me->x, me->type, SHAPE(me->count)),
-           few = tensor_of(me->x, me->type, SHAPE(me->count < 100 ? me->count : 100));
+           few = tensor_of(me->x, me->type, SHAPE(added(me)));
     share how = share_evenly(me->count, me->size, 16);
     if (me->group) how = share_evenly(me->count, me->group, 16);
     if (me->owner >= 0) how = (share){.count = me->count, .owner = me->owner};
@@ -603,7 +613,7 @@ static void check_shared(const sharer *how)
         char room[8];
         for (int r = 0; r < how->size; r++)
             x[r] = put(how->type, room, 0, before(r, i));
-        for (int k = 0; k < (i < 100 ? 4 : 2); k++) {
+        for (int k = 0; k < (i < added(how) ? 4 : 2); k++) {
             double sum = summed(how, x);
             for (int r = 0; r < how->size; r++)
                 x[r] = sum;
