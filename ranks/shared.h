@@ -16,8 +16,8 @@
  * In groups (ranks/comm.h) a slab is for all ranks that own that range, one in each group, and a
  * rank gathers from its own group alone.
  *
- * A large sum is a scatter and a gather of one slab after the other, so that what is added up is
- * still in a cache when it is handed out.
+ * A large sum is a scatter and a gather of one slab after the other, so that what was added up is
+ * still in a cache when it is sent.
  *
  * A segment fits into the processor's caches, so that a number of another rank's costs a copy there
  * and not, as between programs that send, two through main memory.  Sums are ranks/add_up.h's: the
