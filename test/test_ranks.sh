@@ -401,6 +401,51 @@ done
         ok '--offload states, accumulated: the same bits' || not_ok "--offload states, accumulated: $(grep -hm1 '^train_' far.txt)"
 }
 
+# every rank has the matrices at stage 0, so that they may lie there; elsewhere they are shared, and it is refused
+# shellcheck disable=SC2086
+{
+    wide="${gpt/--width 24/--width 64} --steps 4 --checkpoint-every 2 --keep 9"
+    equal '--offload params, accumulated, clipped, 2 ranks' 2 0 1 2 $wide --offload params --optim adamw_r --grad-clip 0.5
+    equal '--offload params, adapters, 2 ranks' 2 0 2 1 $wide --load wide --lora 8 --offload params
+    for how in '--dtype bf16 --optim adan' '--checkpoint-parts --optim muon'; do
+        why=
+        run 2 near $wide --batch 2 $how && run 2 far $wide --batch 2 --offload params $how && planned_is_used far && same_bits near far &&
+            run 2 on $wide --batch 2 --offload params $how --resume near/step_00000002 && same_bits near on || why="$(grep -hm1 '^train_' far.txt on.txt) other bits"
+        for file in near/step_00000004/*.safetensors; do
+            cmp -s "$file" far/${file#*/} && cmp -s "$file" on/${file#*/} || why="$why ${file##*/}"
+        done
+        [ -z "$why" ] && ok "--offload params, 2 ranks, $how: the same bits, resumed too" || not_ok "--offload params, 2 ranks, $how: $why"
+    done
+    run 2 far $wide --batch 2 --offload params --zero 2
+    [ $? != 0 ] && grep -q 'offload params with --zero 2: ' far.txt && ok '--offload params at stage 2: refused' || not_ok "--offload params at stage 2: $(tail -n 1 far.txt)"
+}
+
+# packed documents, of which each rank learns another number of tokens
+# shellcheck disable=SC2086
+{
+    echo "{% for m in messages %}{{ '<' + m.role + '>' + m.content + eos_token }}{% endfor %}" >talk.jinja
+    awk 'BEGIN { srand(5); n = split("the cat sat on a mat and dogs ran far", w, " ")
+        for (i = 0; i < 200; i++) { for (k = 0; k < 2; k++) { s[k] = ""; for (j = 6 * rand(); j >= 0; j--) s[k] = s[k] w[1 + int(n * rand())] " " }
+            printf "{\"messages\":[{\"role\":\"user\",\"content\":\"%s\"},{\"role\":\"assistant\",\"content\":\"%s\"}]}\n", s[0], s[1] } }' >talk.jsonl
+    printf 'the cat#sat' >talk.txt
+    "$root/build/release/tokenize" -v bytes -s '#' -f 0 -o words talk.txt >talk.log 2>&1 &&
+        "$root/build/release/tokenize" --chat -v words.vocab --template talk.jinja -o talk talk.jsonl >talk.log 2>&1 || not_ok "packed documents: $(tail -n 1 talk.log)"
+    packed="train_gpt --layers 2 --heads 2 --width 64 --context 128 --vocab 257 --seq 128 --train-data talk_train.bin --val-data talk_val.bin --steps 4
+        --checkpoint-every 4 --optim adamw_r"
+    for z in 0 2 3; do
+        run 2 near $packed --batch 2 --zero $z
+        grep -q '^training: .* documents in .* rows of 128: .* learned' near.txt || not_ok "packed documents: $(grep -m 1 training: near.txt)"
+        for how in states params activations states,activations; do
+            case $how$z in params[23]) continue ;; esac
+            equal "packed documents, --offload $how, 2 ranks, stage $z" 2 $z 2 1 $packed --offload $how
+            same_bits near many && cmp -s near/step_00000004/optimizer.safetensors many/step_00000004/optimizer.safetensors &&
+                [ "$(grep -o '"offload_bytes":[0-9]*' many/log.jsonl | tail -1 | cut -d: -f2)" -gt 0 ] &&
+                ok "packed documents, --offload $how, stage $z: the bits without" || not_ok "packed documents, --offload $how, stage $z: other bits"
+        done
+        equal "packed documents, --offload states, accumulated, clipped, 2 ranks, stage $z" 2 $z 1 2 $packed --offload states --grad-clip 0.5
+    done
+}
+
 # ---- checkpoints ----
 
 # shellcheck disable=SC2086
@@ -580,6 +625,20 @@ if [ -x "$root/build/san/train_gpt" ] && grep -q 'emulated NCCL' "$root/build/sa
             [ $z = 0 ] || gpus_equal 4 $z 1 2 --optim muon --grad-clip 0.5 --shard-group 2
         done
     fi
+    # checkpoints in parts, copied from the GPU's memory, and from the second place: what ranks that wait write
+    # shellcheck disable=SC2086
+    for z in 2 3; do
+        some="--width 24 --steps 4 --batch 1 --optim adamw --zero $z --eval-every 0 --checkpoint-every 2 --checkpoint-parts"
+        why=
+        on_gpus 2 waits $some
+        for how in --checkpoint-async '--offload states' '--checkpoint-async --offload states'; do
+            on_gpus 2 goes $some $how && planned_is_used goes || why="$why $how: $(grep -m1 -E 'train_|NCCL|ERROR' goes.txt)"
+            for file in waits/step_*/*.safetensors*; do cmp -s "$file" "goes/${file#*/}" || why="$why $how: ${file#*/}"; done
+        done
+        [ "$(ls -d waits/step_*/*-00002-of-00002.safetensors | wc -l)" = 4 ] || why="$why $(tail -n 1 waits.txt)"
+        [ -z "$why" ] && ok "2 emulated GPUs, parts beside the training and offloaded, stage $z: the same files" ||
+            not_ok "2 emulated GPUs, parts beside the training, stage $z: $why"
+    done
     # gradients travel beside the computation: the same bits however early or late, other bits if
     # either of the two streams does not wait for the other
     two="--steps 2 --batch 1 --zero 2 --bucket 1 --eval-every 0"

@@ -206,9 +206,9 @@ static const conflict resolved[] = {
      {"--offload {offload} with --recompute {recompute}: sqrt makes inputs of blocks again from "
       "those that are kept here; give --recompute block",
       "--offload activations"}},
-    {{ranked, offloads_values},
-     {"--offload params with several ranks: they share the parameters among them; use --zero 3 "
-      "--offload states"}},
+    {{ranked, offloads_values, sharded},
+     {"--offload params with --zero {zero}: ranks would gather what is not there; use --zero 0, or "
+      "--zero 3 --offload states"}},
     {{ranked, offloads, folds},
      {"--offload {offload} with --optim {optim} and several ranks: they add up its states, so each "
       "has them whole; use --optim adamw"}},
