@@ -35,8 +35,10 @@ endif
 V       ?=
 Q       := $(if $(V),,@)
 SAN     ?=
-X86     := $(filter x86_64,$(shell uname -m))
-ARCH    ?= $(if $(SAN),native,$(if $(X86),x86-64,native))
+MACHINE := $(shell $(CC) -dumpmachine)
+X86     := $(filter x86_64-%,$(MACHINE))
+ARM64   := $(filter aarch64-%,$(MACHINE))
+ARCH    ?= $(if $(SAN),native,$(if $(X86),x86-64,$(if $(ARM64),armv8-a,native)))
 BUILD   ?= build/$(if $(SAN),san,release)
 TEXT    ?=
 
@@ -58,7 +60,7 @@ LIBS    := -lcjson -lz -lm -lpthread -ldl
 LIBS    += $(if $(SAN),$(firstword $(foreach linker,lld gold,$(if $(shell command -v ld.$(linker)),-fuse-ld=$(linker)))))
 
 NVCC      ?= $(shell command -v nvcc)
-CUDA      ?= $(if $(SAN),$(if $(filter x86_64,$(shell uname -m)),sim,none),$(if $(NVCC),nvcc,none))
+CUDA      ?= $(if $(SAN),$(if $(X86),sim,none),$(if $(NVCC),nvcc,none))
 CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
 
 # optimizer arithmetic is the same everywhere: no fused multiply-add
@@ -130,8 +132,10 @@ LIB_SRC  := $(filter-out train/task_of_% ranks/mpi$(if $(filter yes,$(MPI)),_non
 # what computes on the CPU, once for each kind of processor
 CPU_ONCE    := cpu/cpu_device.c cpu/pool.c cpu/blas.c
 CPU_SRC     := $(filter-out $(CPU_ONCE),$(filter cpu/%,$(LIB_SRC)))
-CPU_KERNELS := plain $(if $(X86),avx2 avx512)
-CPU_FLAGS_plain  := $(if $(X86),-march=x86-64)
+CPU_KERNELS := plain $(if $(X86),avx2 avx512) $(if $(ARM64),neon)
+CPU_FLAGS_plain  := $(if $(X86),-march=x86-64) $(if $(ARM64),-DPLAIN_LANES)
+# GCC would load all of a tile's numbers of a before it multiplies, and sums would leave the registers
+CPU_FLAGS_neon   := -fno-schedule-insns $(NEON_OPT)
 CPU_FLAGS_avx2   := -march=x86-64-v3
 CPU_FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 LIB_SRC     := $(filter-out $(CPU_SRC),$(LIB_SRC))
@@ -145,7 +149,7 @@ LIB += $(DEVICES) $(BUILD)/device
 
 # what objects are made by, and which form of the CUDA device programs are linked with; when it is
 # another, they are rebuilt.  (Linking alone is cheap: `make demo` leaves a build for GPUs as it is.)
-MADE_BY := $(strip $(CC) $(FLAGS) $(OPT) $(SIM_CXX) $(SIM_CU) $(JPEG) $(PNG) $(WEBP) $(ZSTD) $(CPU_FLAGS_avx2) $(CPU_FLAGS_avx512))
+MADE_BY := $(strip $(CC) $(FLAGS) $(OPT) $(SIM_CXX) $(SIM_CU) $(JPEG) $(PNG) $(WEBP) $(ZSTD) $(foreach kernel,$(CPU_KERNELS),$(CPU_FLAGS_$(kernel))))
 ifneq ($(MADE_BY),$(file <$(BUILD)/flags))
 .PHONY: $(BUILD)/flags
 endif
@@ -182,6 +186,8 @@ all: $(PROGRAMS:%=$(BUILD)/%)
 	$(call left_out,$(WEBP),WebP images,libwebp-dev)
 	$(call left_out,$(MPI),several ranks on CPUs,libopenmpi-dev openmpi-bin)
 
+comma   := ,
+OBJCOPY := $(shell $(CC) -print-prog-name=objcopy)
 # nothing of a kernel but its cpu_kernel is seen by others: one cannot run another's code
 define cpu_kernel
 $(BUILD)/cpu/$(1)/%.o: cpu/%.c $(BUILD)/flags
@@ -189,7 +195,7 @@ $(BUILD)/cpu/$(1)/%.o: cpu/%.c $(BUILD)/flags
 	$$(if $$(V),,@echo "  cc  $$< ($(1))")
 	$$(Q)$$(CC) $$(FLAGS) $$(OPT) $$(CPU_FLAGS_$(1)) -ffp-contract=off -DCPU_KERNEL=cpu_kernel_$(1) -MMD -MP -c $$< -o $$@
 $(BUILD)/cpu/$(1).o: $(CPU_SRC:cpu/%.c=$(BUILD)/cpu/$(1)/%.o)
-	$$(Q)$$(CC) -r -nostdlib $$^ -o $$@.all && objcopy --keep-global-symbol=cpu_kernel_$(1) $$@.all $$@
+	$$(Q)$$(CC) -r -nostdlib $$^ -o $$@.all && $(OBJCOPY) --keep-global-symbol=cpu_kernel_$(1) $$@.all $$@
 endef
 # products of bf16 in pairs: the same files once more, in the kernel for AVX-512 (cpu/unit.h)
 PAIRS := product product_few pack micro
@@ -198,7 +204,7 @@ $(BUILD)/cpu/pairs/%.o: cpu/%.c $(BUILD)/flags
 	$(if $(V),,@echo "  cc  $< (pairs)")
 	$(Q)$(CC) $(FLAGS) $(OPT) $(CPU_FLAGS_avx512) -mavx512bf16 -ffp-contract=off -DBY_PAIRS -MMD -MP -c $< -o $@
 $(BUILD)/cpu/pairs.o: $(PAIRS:%=$(BUILD)/cpu/pairs/%.o)
-	$(Q)$(CC) -r -nostdlib $^ -o $@.all && objcopy --keep-global-symbol=product_own_pairs $@.all $@
+	$(Q)$(CC) -r -nostdlib $^ -o $@.all && $(OBJCOPY) --keep-global-symbol=product_own_pairs $@.all $@
 $(BUILD)/cpu/avx512.o: $(BUILD)/cpu/pairs.o
 $(foreach kernel,$(CPU_KERNELS),$(eval $(call cpu_kernel,$(kernel))))
 
@@ -295,6 +301,18 @@ ifeq ($(CUDA),sim)
 TESTS += $(CUDA_TESTS) $(RACE_TESTS) $(BUILD)/gpu_model
 endif
 
+# Products and small runs, to compare the bits of two kinds of processor (test/arm64.sh).  BARE=1: the compiler is one for
+# another processor, which has no library but C's; files, JSON and pictures are not linked, and nothing of them is called
+BARE       ?=
+BARE_LEAVES := data/bpe/% data/chat/% data/images/picture_% model/hf/% plan/% cpu/blas.o ranks/tcp.o
+ARM64_BITS := $(if $(BARE),$(filter-out $(addprefix $(BUILD)/,$(BARE_LEAVES)),$(LIB)),$(LIB))
+$(BUILD)/arm64_bits: $(BUILD)/test/arm64/arm64_bits.o $(ARM64_BITS)
+	$(if $(V),,@echo "  ld  $@")
+	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(if $(BARE),-static -Wl$(comma)--unresolved-symbols=ignore-all -lm,$(LIBS)) -o $@
+ifeq ($(SAN),)
+TESTS += $(BUILD)/arm64_bits
+endif
+
 # the tokens of many texts and a model's logits, for the comparison with other programs
 $(BUILD)/peer_%: $(BUILD)/test/peers/%.o $(GPT) $(LIB)
 	$(if $(V),,@echo "  ld  $@")
@@ -388,7 +406,7 @@ gpu-tests: all $(GPU_TESTS)
 .PHONY: test-gpu gpu-tests
 
 test-long: deps-test
-	-@scripts/deps fuzz
+	-@scripts/deps fuzz arm64 # about 500 MB
 	@$(MAKE) --no-print-directory -j2 tests
 	@$(MAKE) --no-print-directory -j2 tests SAN=1
 	@LONG=1 scripts/run-tests
@@ -463,7 +481,7 @@ $(BUILD)/libregrad.so: $(BUILD)/libregrad.so.$(ABI)
 $(BUILD)/libregrad.a: $(LIB) $(BUILD)/lib/regrad.o
 	$(if $(V),,@echo "  ar  $@")
 	$(Q)ld -r -o $(BUILD)/regrad_all.o $(filter %.o,$^)
-	$(Q)objcopy --wildcard --keep-global-symbol='regrad_*' $(BUILD)/regrad_all.o
+	$(Q)$(OBJCOPY) --wildcard --keep-global-symbol='regrad_*' $(BUILD)/regrad_all.o
 	$(Q)rm -f $@ && ar rcs $@ $(BUILD)/regrad_all.o
 
 # ---- install ----

@@ -18,6 +18,8 @@ static const struct {
     {"avx512bf16", &cpu_kernel_avx512, true},
     {"avx512", &cpu_kernel_avx512, false},
     {"avx2", &cpu_kernel_avx2, false},
+#elif defined __aarch64__
+    {"neon", &cpu_kernel_neon, false},
 #endif
     {"plain", &cpu_kernel_plain, false},
 };

@@ -1,8 +1,9 @@
 /* kernel.h - the CPU device, compiled for several instruction sets.
  *
- *      cpu/NAME.c  --->  build/.../cpu/plain/NAME.o    any x86-64, or what ARCH says
+ *      cpu/NAME.c  --->  build/.../cpu/plain/NAME.o    any x86-64 or aarch64, or what ARCH says
  *                        build/.../cpu/avx2/NAME.o     x86-64-v3: AVX2, FMA (since 2013)
  *                        build/.../cpu/avx512/NAME.o   x86-64-v4: AVX-512
+ *                        build/.../cpu/neon/NAME.o     any aarch64, instead of these two
  *
  *      product*, pack, micro --> .../cpu/pairs/NAME.o  AVX512-BF16, a part of avx512 (unit.h)
  *
@@ -22,6 +23,6 @@ typedef struct {
     void (*stream)(device *dev, float *const pgmv[4], int64_t n);
 } cpu_kernel;
 
-extern const cpu_kernel cpu_kernel_plain, cpu_kernel_avx2, cpu_kernel_avx512;
+extern const cpu_kernel cpu_kernel_plain, cpu_kernel_avx2, cpu_kernel_avx512, cpu_kernel_neon;
 
 #endif

@@ -2,7 +2,10 @@
  * that the file is compiled for.
  *
  * Nothing here adds across lanes: a lane is an output element, and its computation is the same for
- * any width.  So AVX-512, AVX2 and plain C give the same bits.
+ * any width.  So AVX-512, AVX2, NEON and plain C give the same bits.
+ *
+ * TILE_ROWS x TILE_COLS is what fits the registers, with two vectors of b and those of a: 28 sums of
+ * AVX-512's 32 registers, 12 of AVX2's 16, 24 of NEON's 32 (12 numbers of a fill three of them).
  */
 #ifndef REGRAD_CPU_LANES_H
 #define REGRAD_CPU_LANES_H
@@ -180,6 +183,73 @@ LANE_FN void lanes_transpose(lanes *v)
         v[i] = t[i];
 }
 
+#elif defined __ARM_NEON && !defined PLAIN_LANES
+
+#include <arm_neon.h>
+
+enum { LANES = 4, TILE_ROWS = 12 };
+typedef float32x4_t lanes;
+
+LANE_FN lanes lanes_zero(void)
+{
+    return vdupq_n_f32(0);
+}
+
+LANE_FN lanes lanes_load(const float *x)
+{
+    return vld1q_f32(x);
+}
+
+LANE_FN lanes lanes_all(float x)
+{
+    return vdupq_n_f32(x);
+}
+
+LANE_FN void lanes_store(float *x, lanes v)
+{
+    vst1q_f32(x, v);
+}
+
+LANE_FN lanes lanes_add(lanes a, lanes b)
+{
+    return vaddq_f32(a, b);
+}
+
+LANE_FN lanes lanes_fma(lanes a, lanes b, lanes c)
+{
+    return vfmaq_f32(c, a, b);
+}
+
+LANE_FN lanes lanes_load_part(const float *x, int64_t n)
+{
+    float part[LANES] = {0};
+    memcpy(part, x, (size_t)n * sizeof *x);
+    return lanes_load(part);
+}
+
+LANE_FN void lanes_store_part(float *x, lanes v, int64_t n)
+{
+    float part[LANES];
+    lanes_store(part, v);
+    memcpy(x, part, (size_t)n * sizeof *x);
+}
+
+LANE_FN lanes lanes_of_bf16(const uint16_t *x)
+{
+    return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(x), 16));
+}
+
+LANE_FN void lanes_transpose(lanes *v)
+{
+    float32x4x2_t even = vzipq_f32(v[0], v[2]), odd = vzipq_f32(v[1], v[3]);
+    float32x4x2_t low = vzipq_f32(even.val[0], odd.val[0]),
+                  high = vzipq_f32(even.val[1], odd.val[1]);
+    v[0] = low.val[0];
+    v[1] = low.val[1];
+    v[2] = high.val[0];
+    v[3] = high.val[1];
+}
+
 #else
 
 enum { LANES = 4, TILE_ROWS = 4 };
@@ -259,5 +329,8 @@ LANE_FN void lanes_transpose(lanes *v)
 #endif
 
 enum { TILE_VECTORS = 2, TILE_COLS = TILE_VECTORS * LANES };
+
+/* A packed row of a is one vector, or some of them. */
+_Static_assert(TILE_ROWS <= LANES || TILE_ROWS % LANES == 0, "packing (pack.c)");
 
 #endif

@@ -80,18 +80,25 @@ LANE_FN void strip(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, in
     }
 }
 
+/* `width` units of each k, a strip of LANES at a time. */
+LANE_FN void panel_of(int64_t width, operand f, int64_t i, int64_t n, int64_t k, int64_t depth,
+                      float *to)
+{
+    for (int64_t at = 0; at < width; at += LANES) {
+        int64_t wide = width - at < LANES ? width - at : LANES, left = n - at;
+        left = left < 0 ? 0 : left > wide ? wide : left;
+        strip(f, i + at, left, k, depth, wide, width, to + at);
+    }
+}
+
 LANE_FN void rows_panel(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, float *to)
 {
-    strip(f, i, n < TILE_ROWS ? n : TILE_ROWS, k, depth, TILE_ROWS, TILE_ROWS, to);
+    panel_of(TILE_ROWS, f, i, n, k, depth, to);
 }
 
 LANE_FN void columns_panel(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, float *to)
 {
-    for (int v = 0; v < TILE_VECTORS; v++) {
-        int64_t left = n - v * LANES;
-        left = left < 0 ? 0 : left > LANES ? LANES : left;
-        strip(f, i + v * LANES, left, k, depth, LANES, TILE_COLS, to + v * LANES);
-    }
+    panel_of(TILE_COLS, f, i, n, k, depth, to);
 }
 
 /* Numbers [i, i + n) of the rows of [k, k + depth), stored by rows. */

@@ -184,8 +184,8 @@ static const option_row common[] = {
      FIELD(no_cuda_graph), 0, 0, NULL},
     {"threads", "N", "CPU threads", INTEGER, RUN, TOLD, 0, FIELD(threads), 1, 1024, "all cores"},
     {"cpu-kernel", "NAME",
-     "avx512bf16, avx512, avx2 or plain, all with the same bits, but for bf16 products by the "
-     "first; "
+     "avx512bf16, avx512, avx2, neon (aarch64) or plain, all with the same bits, but for bf16 "
+     "products by the first; "
      "auto: the best that this processor supports",
      TEXT, RUN, SILENT, 0, FIELD(cpu_kernel), 0, 0, NULL},
     {"products", "HOW",
