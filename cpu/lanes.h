@@ -4,8 +4,8 @@
  * Nothing here adds across lanes: a lane is an output element, and its computation is the same for
  * any width.  So AVX-512, AVX2, NEON and plain C give the same bits.
  *
- * TILE_ROWS x TILE_COLS is what fits the registers, with two vectors of b and those of a: 28 sums of
- * AVX-512's 32 registers, 12 of AVX2's 16, 24 of NEON's 32 (12 numbers of a fill three of them).
+ * TILE_ROWS x TILE_COLS is what fits the registers, beside two vectors of b and one of a: 28 sums
+ * in AVX-512's 32, 12 in AVX2's 16, 24 in NEON's 32 (a multiple of its 4 lanes).
  */
 #ifndef REGRAD_CPU_LANES_H
 #define REGRAD_CPU_LANES_H

@@ -4,8 +4,8 @@
  *                              gpt: step 1, loss 0x1.6p+2...  whole training runs, to the last bit
  *                              gpt: parameters 83a0...
  *
- * Nothing here needs a library but C's, since a cross compiler comes with no other: samples are made
- * up in memory, and what reads and writes files is not linked (ARM64_BITS in the Makefile).
+ * Nothing here needs a library but C's, since a cross compiler comes with no other: samples are
+ * made up in memory, and what reads and writes files is not linked (ARM64_BITS in the Makefile).
  */
 #include "base/bf16.h"
 #include "base/rng.h"
