@@ -9,8 +9,9 @@
  *
  *      tensor    |  segment 0  |  segment 1  |  segment 2 |      sums added in this order
  *      segment   | block | block | block ...                     in LANES interleaved double sums
+ *      block     | part | part | part ...
  *
- * The sum of g^2 of a block is computed just before its update, which then finds g in the L1 cache.
+ * The sum of g^2 of a part is computed just before its update, which then finds g in the L1 cache.
  */
 #include "cpu/cpu_internal.h"
 #include "core/segment.h"
@@ -21,6 +22,16 @@
 #include <string.h>
 
 enum { LANES = SEGMENT_LANES, BLOCK = SEGMENT_BLOCK, GROUP = 16 };
+
+/* Elements that are summed and then updated.  The sum reads one array and waits for it, the update
+ * reads the others and computes: in short turns the processor looks ahead from one into the other.
+ * With AVX-512 a short part would be few iterations. */
+#ifdef __AVX512F__
+enum { PART = BLOCK };
+#else
+enum { PART = 256 };
+#endif
+_Static_assert(PART % LANES == 0, "a sum's lanes are the same in each part");
 
 /* ---- sums of squares ---- */
 
@@ -132,6 +143,14 @@ static arrays arrays_of(const optim_item *it, const hyper *h, int64_t start, dec
     return a;
 }
 
+static arrays arrays_from(arrays a, int64_t start)
+{
+    a.p += start, a.g += start, a.t += start;
+    for (int k = 0; k < MAX_STATES; k++)
+        a.s[k] += start;
+    return a;
+}
+
 typedef void fused_fn(arrays a, const hyper *h, int64_t n);
 typedef void pass_fn(int pass, arrays a, const hyper *h, int64_t n);
 
@@ -234,10 +253,14 @@ static double fused_segment(const rule_loops *rule, const optim_item *it, const 
     double lanes[LANES] = {0};
     for (int64_t at = segment_start(n, segment); at < end; at += BLOCK) {
         int64_t count = min64(BLOCK, end - at);
-        if (present(it->slot)) add_squares(lanes, it->g, at, count);
         decoded d;
         decode_block(it, at, count, &d);
-        rule->fused(arrays_of(it, h, at, &d), h, count);
+        arrays all = arrays_of(it, h, at, &d);
+        for (int64_t k = 0; k < count; k += PART) {
+            int64_t n_part = min64(PART, count - k);
+            if (present(it->slot)) add_squares(lanes, it->g, at + k, n_part);
+            rule->fused(arrays_from(all, k), h, n_part);
+        }
         encode_block(it, h, at, count, &d);
     }
     return add_up(lanes, LANES);

@@ -17,8 +17,11 @@
 #include <stdatomic.h>
 
 enum {
-    DEPTH = PRODUCT_DEPTH,       /* in units, like whatever counts k here */
-    GROUP = 4,                   /* most panels of a job, and of what is packed at a time */
+    DEPTH = PRODUCT_DEPTH, /* in units, like whatever counts k here */
+    GROUP = 4,             /* most panels of a job, and of what is packed at a time */
+    /* of rows, in a job: 8 of 6 rows are three cache lines of each stored row of a transposed a, and
+     * a shared panel that comes from the L3 cache is used for twice as many tiles */
+    GROUP_ROWS = TILE_ROWS < 8 ? 2 * GROUP : GROUP,
     CHUNK_DEPTH = PRODUCT_CHUNK, /* minimum depth of a part, if there is that much */
     L2 = 1 << 17,   /* floats: part of the shared side, if the depth is divided anyway */
     JOBS_EACH = 4,  /* for each thread, or more */
@@ -27,7 +30,7 @@ enum {
 
 /* The panel that a job packs for itself. */
 enum {
-    OWN_ROWS = GROUP * TILE_ROWS * DEPTH,
+    OWN_ROWS = GROUP_ROWS * TILE_ROWS * DEPTH,
     OWN_COLS = GROUP * TILE_COLS * DEPTH,
     OWN = OWN_ROWS > OWN_COLS ? OWN_ROWS : OWN_COLS
 };
@@ -237,7 +240,7 @@ static void run_in(device *dev, const product *p, float *room, int64_t packed, i
               .packed = room,
               .sums = room + packed};
     int64_t each = panels_of(w.streamed.n, w.streamed.width) / ((int64_t)dev->threads * JOBS_EACH);
-    w.group = each < 1 ? 1 : min64(each, GROUP);
+    w.group = each < 1 ? 1 : min64(each, shares_rows ? GROUP : GROUP_ROWS);
     cut(&w, packed, sums);
     bool small = p->m * p->n < SMALL && p->m * p->n * p->k < SMALL;
     pool_run(cpu_threads(dev), small ? 1 : dev->threads, do_all, &w);
