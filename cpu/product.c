@@ -19,8 +19,8 @@
 enum {
     DEPTH = PRODUCT_DEPTH, /* in units, like whatever counts k here */
     GROUP = 4,             /* most panels of a job, and of what is packed at a time */
-    /* of rows, in a job: 8 of 6 rows are three cache lines of each stored row of a transposed a, and
-     * a shared panel that comes from the L3 cache is used for twice as many tiles */
+    /* of rows, in a job: 8 of 6 rows are three cache lines of each stored row of a transposed a,
+     * and a shared panel that comes from the L3 cache is used for twice as many tiles */
     GROUP_ROWS = TILE_ROWS < 8 ? 2 * GROUP : GROUP,
     CHUNK_DEPTH = PRODUCT_CHUNK, /* minimum depth of a part, if there is that much */
     L2 = 1 << 17,   /* floats: part of the shared side, if the depth is divided anyway */

@@ -45,9 +45,9 @@ const tensor_source *gather_source_at(gather *g, tensor_source *room);
 /* Gathers the remaining tensors. */
 void gather_finish(gather *g);
 
-/* Of the i-th state, which is like `whole`, a rank's piece in a checkpoint in parts, from its element
- * *first on; i ascends.  Of this rank's the data, too, unless that is far: GATHER_STATES opens it.
- */
+/* Of the i-th state, which is like `whole`, a rank's piece in a checkpoint in parts, from its
+ * element *first on; i ascends.  Of this rank's the data, too, unless that is far: GATHER_STATES
+ * opens it. */
 tensor gather_piece(gather *g, int64_t i, tensor whole, int rank, int64_t *first);
 
 /* Coded or offloaded parameters to be filled with the values of a model, in the order of the table

@@ -147,6 +147,7 @@ text ~ /^[ \t]*#[ \t]*include[ \t]*"/ || (text == "" && $0 ~ /^[ \t]*#[ \t]*incl
 }
 code && file !~ /^(test|fuzz)\// && text ~ /^(static|ROW_FN|HOST_DEVICE)[ \t][^=({]*[A-Za-z0-9_]\(/ {
     name = text
+    gsub(/__attribute__\(\([a-z_]*\)\)/, "", name)
     sub(/\(.*/, "", name)
     sub(/.*[^A-Za-z0-9_]/, "", name)
     if (!((name, file) in stands)) {

@@ -592,7 +592,7 @@ static void test_full_disk(void **state)
     runs_same(*state, "whole", "full", 40);
 }
 
-/* Where the disk fails a thread that writes from a copy, that is said, and the one before counts. */
+/* Where the disk fails a thread that writes from a copy, that is said; the one before counts. */
 static void beside_on_a_full_disk(void **state, const char *more)
 {
     char words[1000];
