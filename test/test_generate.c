@@ -138,8 +138,8 @@ static void test_scores(void **state)
             must(scorer_run(&g->scorer, ids, lengths[j], &got));
             for (int64_t i = 1; i < lengths[j]; i++) {
                 int64_t behind = i - CONTEXT; /* the first window scores up to token CONTEXT */
-                int64_t window = behind > 0 ? (behind + strides[k] - 1) / strides[k] : 0;
-                want += nats_of(&s.t->decoder, window * strides[k], i);
+                int64_t cut = behind > 0 ? (behind + strides[k] - 1) / strides[k] : 0;
+                want += nats_of(&s.t->decoder, cut * strides[k], i);
             }
             if (!(fabs(got - want) < 1e-4))
                 fail_msg("stride %lld, %lld tokens: %.8f, want %.8f", (long long)strides[k],

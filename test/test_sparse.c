@@ -161,7 +161,7 @@ typedef struct {
     int *matrix;     /* (n) its parameter */
     float *value[4]; /* (n) weight, states; NAN where there is none */
     int kinds;
-} picture;
+} layout;
 
 static void get_all(small_run *s, tensor t, void *host)
 {
@@ -169,14 +169,14 @@ static void get_all(small_run *s, tensor t, void *host)
     op_sync(&s->dev, STREAM_COMPUTE);
 }
 
-static picture look(small_run *s)
+static layout look(small_run *s)
 {
     trainer *t = s->t;
     const params *p = &t->params;
     int pool = sparse_pool(t->sparse);
     int64_t total = p->row[pool].count, at = 0, group = 0, index = 0;
-    picture v = {.n = sparse_elements(t->sparse),
-                 .kinds = 1 + optimizer_rule_of(t->optimizer, pool)->n_states};
+    layout v = {.n = sparse_elements(t->sparse),
+                .kinds = 1 + optimizer_rule_of(t->optimizer, pool)->n_states};
     tensor bits = sparse_bits(t->sparse);
     uint32_t *words;
     float *numbers;
@@ -209,7 +209,7 @@ static picture look(small_run *s)
     return v;
 }
 
-static void forget(picture *v)
+static void forget(layout *v)
 {
     free(v->matrix);
     for (int k = 0; k < v->kinds; k++)
@@ -217,7 +217,7 @@ static void forget(picture *v)
 }
 
 /* From one picture to the next: who went, who came, who stayed. */
-static void compare(const picture *a, const picture *b, double fraction)
+static void compare(const layout *a, const layout *b, double fraction)
 {
     int64_t went = 0, came = 0, stayed = 0;
     float largest_gone = 0, smallest_saved = INFINITY;
@@ -247,7 +247,7 @@ static void renewed(const char *arguments)
     small_open(&s, arguments);
     for (int64_t step = 1; step <= 3; step++)
         step_of(&s, step, 1e-2, &r);
-    picture before = look(&s), after;
+    layout before = look(&s), after;
     /* the fourth's change with nothing trained before it: a step of learning rate 0 would move
      * states, so the change is asked for by itself */
     int pool = sparse_pool(s.t->sparse);
@@ -281,7 +281,7 @@ static void test_little_room(void **state)
     small_open(&s, SMALL_MODEL "--sparsity 0.01 --regrow-every 1 --regrow-fraction 0.9");
     for (int64_t step = 1; step <= 4; step++) {
         step_of(&s, step, 1e-2, &r);
-        picture v = look(&s);
+        layout v = look(&s);
         forget(&v);
     }
     small_close(&s);
