@@ -2,6 +2,7 @@
 #include "ranks/shared.h"
 #include "ranks/add_up.h"
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +40,9 @@ void shared_doze(shared_counter *c, int64_t seen)
 {
     struct timespec most = {.tv_nsec = DOZE};
     atomic_fetch_add(&c->sleepers, 1);
-    syscall(SYS_futex, &c->bell, FUTEX_WAIT, (uint32_t)seen, &most, NULL, 0);
+    if (syscall(SYS_futex, &c->bell, FUTEX_WAIT, (uint32_t)seen, &most, NULL, 0) &&
+        errno != EAGAIN && errno != ETIMEDOUT && errno != EINTR)
+        nanosleep(&most, NULL); /* the kernel, or a filter, has no futex for us */
     atomic_fetch_sub(&c->sleepers, 1);
 }
 

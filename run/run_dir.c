@@ -244,8 +244,11 @@ static error *conclude_parts(run_dir *d, int64_t *step)
     else if (!e)
         run_copy_free(copy);
     if (!e) return NULL;
-    TRY(begin_again(d, copy, e, &again));
-    return begin_parts(d, copy);
+    double limit = comm_patience(d->comm, COMM_DISK_SECONDS); /* the first one removes files */
+    e = begin_again(d, copy, e, &again);
+    if (!e) e = begin_parts(d, copy);
+    comm_patience(d->comm, limit);
+    return e;
 }
 
 error *run_dir_proceed(run_dir *d, int64_t *step)
@@ -276,7 +279,7 @@ error *run_dir_checkpoint_beside(run_dir *d, int64_t step)
     double limit = comm_patience(d->comm, COMM_DISK_SECONDS);
     error *e = comm_rank(d->comm) == 0 ? make_ready(d, &now) : NULL;
     error *taken = run_copy_take(&now, e ? NULL : d->o.copy, &copy);
-    e = comm_agree(d->comm, e ? e : taken);
+    e = comm_agree(d->comm, error_first(e, taken));
     if (e)
         run_copy_free(copy);
     else if (now.tensors.in_parts)

@@ -6,8 +6,9 @@
  *   run_dir_resume       fills the tensors from that checkpoint, if there is one, and opens the log
  *   run_dir_logged       a line of the log that could not be written is not a reason to stop
  *   run_dir_checkpoint   syncs the log, writes a checkpoint, removes old ones
- *   run_dir_checkpoint_beside, run_dir_wait
- *                        the same from a copy, in a thread, while the training continues
+ *   run_dir_checkpoint_beside, run_dir_proceed, run_dir_wait
+ *                        the same from a copy, in a thread, while the training continues; in parts
+ *                        the second is called after each step
  *
  * With several ranks all of them call each of these; the first one has the lock, the log and the
  * checkpoints, and tells the others where to begin.

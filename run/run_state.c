@@ -444,14 +444,14 @@ static error *part_states_index(void *context, const char *path)
                              comm_size(w->contents->tensors.r->comm));
 }
 
-/* Of both lists, what is each rank's. */
+/* Of both lists, what is this rank's; on the first one, which writes the index, each rank's. */
 static error *list_parts(checkpoint_writing *w)
 {
     const run_tensors *t = &w->contents->tensors;
-    int ranks = comm_size(t->r->comm);
+    int ranks = comm_size(t->r->comm), rank = comm_rank(t->r->comm);
     TRY(alloc_array(&w->model_parts, (size_t)ranks, sizeof *w->model_parts));
     TRY(alloc_array(&w->state_parts, (size_t)ranks, sizeof *w->state_parts));
-    for (int r = 0; r < ranks; r++) {
+    for (int r = rank; r < ranks; r += rank ? ranks : 1) {
         if (t->splits_model) TRY(part_of_model(&w->model, r, ranks, &w->model_parts[r]));
         TRY(part_of_states(t, &w->states, r, &w->state_parts[r]));
     }

@@ -185,7 +185,7 @@ resumed() {
     fi
 }
 
-# crosses NAME KIND: what the last run said of four ranks in two groups: who is where, and that each sends over the wire what
+# crosses NAME: what the last run said of four ranks in two groups: who is where, and that each sends over the wire what
 # it updates, twice, and nothing else
 crosses() {
     local where own

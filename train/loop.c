@@ -124,7 +124,7 @@ static void tell_lost(session *s, error *e, const char *what, int64_t step)
 }
 
 /* One that is written beside the training: nothing else happens in the directory before its end.
- * Of several ranks only the first knows how it went. */
+ * Of several ranks only the first knows how it went; of a part that failed, all. */
 static void wait_for_checkpoint(session *s)
 {
     double begin = clock_now();
@@ -137,13 +137,19 @@ static void wait_for_checkpoint(session *s)
         tell_kept(s, step);
 }
 
-/* After a step: of one in parts all ranks must know when the others have theirs. */
-static void look_after_checkpoint(session *s)
+/* After a step: of one in parts all ranks must know when the others have theirs.  Where a rank does
+ * not answer, the run ends, as in a step. */
+static error *look_after_checkpoint(session *s)
 {
+    const comm *c = s->o->comm;
+    double begin = clock_now();
     int64_t step;
     error *e = run_dir_proceed(&s->dir, &step);
+    s->kept_seconds += clock_now() - begin;
+    if (e && comm_size(c) > 1 && !c->agreed) return e;
     if (e) tell_lost(s, e, "checkpoint", step);
     if (run_dir_written(&s->dir)) wait_for_checkpoint(s);
+    return NULL;
 }
 
 /* The run may have failed in this rank alone, and the others are elsewhere. */
@@ -358,7 +364,7 @@ static error *try_model(session *s, const char *within)
 static error *write_model(session *s, const char *within)
 {
     error *e = NULL, *lost = NULL;
-    comm_patience(s->o->comm, COMM_DISK_SECONDS);
+    double limit = comm_patience(s->o->comm, COMM_DISK_SECONDS);
     trainer_exchange(s->t);
     for (bool again = true; again && !lost;) {
         e = try_model(s, within);
@@ -366,7 +372,9 @@ static error *write_model(session *s, const char *within)
     }
     trainer_exchange(s->t);
     if (lost) error_free(e);
-    return comm_agree(s->o->comm, lost ? lost : e);
+    e = comm_agree(s->o->comm, lost ? lost : e);
+    comm_patience(s->o->comm, limit);
+    return e;
 }
 
 /* Counts evaluations without improvement; saves the best model so far. */
@@ -543,7 +551,7 @@ static error *run_steps(session *s)
         if (e) return s->t->r.dev->async ? error_context(e, "after step %lld", (long long)step) : e;
         if (comm_size(o->comm) == 1) s->stopped = stop_asked() || s->too_many;
         s->stopped |= s->t->stop_agreed;
-        look_after_checkpoint(s);
+        TRY(look_after_checkpoint(s));
         bool last = step == o->steps || s->settled; /* otherwise nobody keeps it */
         if (due(o->checkpoint_every, step, last ? step : o->steps) && (last || !s->stopped))
             keep(s, step, last || s->stopped);
@@ -628,11 +636,21 @@ static error *run_session(session *s, device *dev)
     return run_steps(s);
 }
 
+/* A rank that fails alone waits for the thread that writes its part: the others wait for less. */
+static void tell_before_waiting(const session *s, const error *e)
+{
+    const comm *c = s->o->comm;
+    if (!s->dir.parted || comm_size(c) == 1 || c->agreed || c->told) return;
+    error_warn(user_error("rank %d ends when its part of a checkpoint is written: %s", comm_rank(c),
+                          error_text(e)));
+}
+
 error *train_loop(trainer *t, device *dev, const run_report *reports)
 {
     session s = {.t = t, .o = t->o, .reports = reports};
     stop_listen();
     error *e = run_session(&s, dev);
+    if (e) tell_before_waiting(&s, e);
     stop_unlisten();
     close_session(&s);
     return e;

@@ -52,7 +52,7 @@ typedef struct {
     double left_out;      /* in an evaluation: samples that this rank could not read */
     decoder decoder;      /* with --sample-every */
     tensor predictions;   /* ? (B,V): logits of a batch */
-    /* of --checkpoint-async, on the rank that writes: room for a copy of what a checkpoint holds */
+    /* of --checkpoint-async: room for a copy of what this rank writes of a checkpoint */
     size_t copy_bytes;
     bool copies_to_host; /* beside a device with memory of its own; else in the arena */
     tensor copy;
