@@ -20,7 +20,7 @@
 #
 # BUILD names the directory of objects; SAN=1 builds with AddressSanitizer and UBSan.  What computes
 # (cpu/) is compiled for several kinds of processor, and a program takes the best of them where it runs
-# (cpu/kernel.h); ARCH is the CPU that all else is for: by default any x86-64.
+# (cpu/kernel.h); ARCH is the CPU that all else is for: by default any x86-64, or any aarch64.
 #
 # CUDA is what --device cuda is: `nvcc` (a GPU) where nvcc is found, `none` elsewhere or if asked for;
 # SAN=1 has `sim`, an emulator of CUDA on the CPU (test/cudasim/).  GPU_ARCH is the target, e.g. 90;
@@ -35,7 +35,7 @@ endif
 V       ?=
 Q       := $(if $(V),,@)
 SAN     ?=
-MACHINE := $(shell $(CC) -dumpmachine)
+MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 X86     := $(filter x86_64-%,$(MACHINE))
 ARM64   := $(filter aarch64-%,$(MACHINE))
 ARCH    ?= $(if $(SAN),native,$(if $(X86),x86-64,$(if $(ARM64),armv8-a,native)))
@@ -187,7 +187,7 @@ all: $(PROGRAMS:%=$(BUILD)/%)
 	$(call left_out,$(MPI),several ranks on CPUs,libopenmpi-dev openmpi-bin)
 
 comma   := ,
-OBJCOPY := $(shell $(CC) -print-prog-name=objcopy)
+OBJCOPY := $(shell $(CC) -print-prog-name=objcopy 2>/dev/null)
 # nothing of a kernel but its cpu_kernel is seen by others: one cannot run another's code
 define cpu_kernel
 $(BUILD)/cpu/$(1)/%.o: cpu/%.c $(BUILD)/flags
@@ -406,7 +406,8 @@ gpu-tests: all $(GPU_TESTS)
 .PHONY: test-gpu gpu-tests
 
 test-long: deps-test
-	-@scripts/deps fuzz arm64 # about 500 MB
+	-@scripts/deps fuzz
+	-@scripts/deps arm64 # about 500 MB
 	@$(MAKE) --no-print-directory -j2 tests
 	@$(MAKE) --no-print-directory -j2 tests SAN=1
 	@LONG=1 scripts/run-tests

@@ -25,7 +25,7 @@ enum { LANES = SEGMENT_LANES, BLOCK = SEGMENT_BLOCK, GROUP = 16 };
 
 /* Elements that are summed and then updated.  The sum reads one array and waits for it, the update
  * reads the others and computes: in short turns the processor looks ahead from one into the other.
- * With AVX-512 a short part would be few iterations. */
+ * 256 is what paid on Zen 1 (docs/bench-cpu.md); AVX-512 has what it was measured with. */
 #ifdef __AVX512F__
 enum { PART = BLOCK };
 #else

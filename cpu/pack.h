@@ -9,10 +9,10 @@
 
 #include "cpu/unit.h"
 
-/* Rows [i, i + n) and columns [k, k + depth) of f, n <= TILE_ROWS: to (depth, TILE_ROWS). */
+/* Rows [i, i + n) and columns [k, k + depth) of f: to panels (depth, TILE_ROWS), one by one. */
 void pack_rows(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, float *to);
 
-/* Columns [i, i + n) and rows [k, k + depth) of f, n <= TILE_COLS: to (depth, TILE_COLS). */
+/* Columns [i, i + n) and rows [k, k + depth) of f: to panels (depth, TILE_COLS), one by one. */
 void pack_columns(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, float *to);
 
 /* ---- for other code that reads operands by lanes ---- */

@@ -249,18 +249,18 @@ static error *read_names(const cJSON *list, image_card *card)
 static error *read_kernel(const char *path, const cJSON *item, image_card *card)
 {
     const char *word = cJSON_GetStringValue(item);
-    char number[32] = "";
+    char shown[50] = "is no number";
     if (!item || cJSON_IsNull(item)) return NULL;
     for (int k = 0; k < 2; k++)
         if (word ? !strcmp(word, kernels[k].word) : item->valuedouble == kernels[k].pillow) {
             card->bicubic = k;
             return NULL;
         }
-    if (cJSON_IsNumber(item)) snprintf(number, sizeof number, "%g", item->valuedouble);
-    return user_error(
-        "%s: %s %.40s: pictures are resized bilinear (2) or bicubic (3) here; say one "
-        "of them there",
-        path, item->string, word ? word : number);
+    if (word) snprintf(shown, sizeof shown, "\"%.40s\"", word);
+    if (cJSON_IsNumber(item)) snprintf(shown, sizeof shown, "%g", item->valuedouble);
+    return user_error("%s: %s %s: pictures are resized \"bilinear\" (the number 2) or \"bicubic\" "
+                      "(3) here; say one of them there",
+                      path, item->string, shown);
 }
 
 static error *read_crop(const char *path, const cJSON *item, double *part)

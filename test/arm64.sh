@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # arm64.sh - aarch64 computes the same bits as x86-64: products of many sizes, and whole training runs of a
-# GPT, a LLaMA block, a Gemma block under Muon, a ViT and a ConvNeXt, in f32 and in bf16.
+# GPT (in f32 and in bf16), a LLaMA block, a Gemma block under Muon, a ViT and a ConvNeXt.
 #
 #   test/arm64/arm64_bits.c  --> build/release/arm64_bits  plain, avx2, avx512: those that run here
 #                            --> build/arm64/arm64_bits    neon, by an emulator (qemu-user)
@@ -44,7 +44,7 @@ report 'x86-64, plain' $? "$(tail -n 1 "$work/want")"
 compare() {
     local name=$1 why
     shift
-    "$@" >"$work/got" 2>&1
+    "$@" >"$work/got" 2>&1 || echo "status $?" >>"$work/got"
     why=$(diff "$work/want" "$work/got" | sed -n '2,4p' | tr '\n' ' ')
     cmp -s "$work/want" "$work/got"
     report "$name: the bits of x86-64's plain kernel" $? "$why"

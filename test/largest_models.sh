@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # largest_models.sh - docs/largest-models.md is what scripts/largest-model makes of today's plans: a row of its tables and one of the
-# 7B on a card of 24 GB, as the program plans them now.
+# 7B on a card of 24 GiB, as the program plans them now.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 page=docs/largest-models.md
@@ -17,7 +17,7 @@ section() { awk -v title="## $1" '/^## / { on = index($0, title) == 1 } on' "$pa
 
 row=$(largest --model llama2-7b --memory 24 --only params)
 section '7 billion' | grep -qxF "$row"
-report 'llama2-7b on 24 GB: the page says what is planned' $? "$row"
+report 'llama2-7b on 24 GiB: the page says what is planned' $? "$row"
 row=$(largest --memory 8,12,16,24,80 --only 'the same bits in less')
 section 'One card alone' | grep -qxF "$row"
 report 'a card alone: the page says what is planned' $? "$row"

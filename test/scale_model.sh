@@ -63,7 +63,8 @@ llama='--model llama3.1-8b --zero 3 --recompute attention --net 100G --cards 1'
 {
     model $llama --gpus 64 && cp "$work/out" "$work/flat" && model $llama --gpus 64 --shard-group 64 && cmp -s "$work/out" "$work/flat" &&
         ok 'a group of all is none' || not_ok "a group of all: $(tail -n 1 "$work/out")"
-    model $llama --gpus 8..64 && flat=$(field 64 12) flat_rate=$(field 64 5) && [ "$(field 8 12)" = 0.00 ]
+    model $llama --gpus 8..64 && flat=$(field 64 12) flat_rate=$(field 64 5) && [ "$(field 8 12)" = 0.00 ] &&
+        ok 'one node sends nothing to others' || not_ok "one node sends $(field 8 12) GB"
     gib=$(field 8 9)
     model $llama --gpus 8..64 --shard-group 8 && grouped=$(field 64 12) && [ "$(field 8 9),$(field 16 9),$(field 64 9)" = "$gib,$gib,$gib" ] &&
         ok "a GPU has what one of its group's size has" || not_ok "memory in groups of 8: $(field 64 9), among 8 $gib"

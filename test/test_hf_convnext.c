@@ -265,9 +265,9 @@ static void test_processor_is_refused(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"\"resample\": 1", "resample 1: pictures are resized bilinear"},
+        {"\"resample\": 1", "resample 1: pictures are resized \"bilinear\""},
         {"\"resample\": 0", "resample 0: "},
-        {"\"resample\": \"3\"", "resample 3: "},
+        {"\"resample\": \"3\"", "resample \"3\": "},
         {"\"crop_pct\": -1", "crop_pct "},
         {"\"crop_pct\": 1.5, \"size\": {\"shortest_edge\": 224}", "crop_pct "},
         {"\"crop_pct\": \"0.9\"", "crop_pct "}};

@@ -140,9 +140,9 @@ static void change_all(far *f, far_block b, device *dev, void *memory)
                 far_read(f, b, next * N, N, floats_at(memory, next % 2 * N, N).data);
         error *e = far_wait(f, request[k % 2]);
         assert_null(e);
-        tensor window = floats_at(memory, k % 2 * N, N);
-        OP(soft_cap, dev, STREAM_COMPUTE, .x = window, .cap = 2);
-        far_write(f, b, k * N, N, window.data);
+        tensor part = floats_at(memory, k % 2 * N, N);
+        OP(soft_cap, dev, STREAM_COMPUTE, .x = part, .cap = 2);
+        far_write(f, b, k * N, N, part.data);
     }
 }
 

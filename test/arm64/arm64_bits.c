@@ -1,6 +1,6 @@
 /* arm64_bits.c - what this processor computes, in lines to compare with another's (test/arm64.sh).
  *
- *      arm64_bits KERNEL  -->  products 0: 5c1e...            25 products, of sizes that are drawn
+ *      arm64_bits KERNEL  -->  products 0: 5c1e...            of 25 layers, of sizes that are drawn
  *                              gpt: step 1, loss 0x1.6p+2...  whole training runs, to the last bit
  *                              gpt: parameters 83a0...
  *
