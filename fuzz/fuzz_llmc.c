@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 }
 
 /* context 1, V tokens of 128, one layer, one head, width 1: 1024 + (128 + 1 + 26) values */
-static void model(int32_t version, int32_t vocab, int32_t layers, int32_t width)
+static void keep_model(int32_t version, int32_t vocab, int32_t layers, int32_t width)
 {
     struct {
         int32_t header[256];
@@ -27,7 +27,7 @@ static void model(int32_t version, int32_t vocab, int32_t layers, int32_t width)
 
 void fuzz_seed(void)
 {
-    model(3, 100, 1, 1);
-    model(5, 100, 1, 1);
-    model(3, INT32_MAX, INT32_MAX, INT32_MAX);
+    keep_model(3, 100, 1, 1);
+    keep_model(5, 100, 1, 1);
+    keep_model(3, INT32_MAX, INT32_MAX, INT32_MAX);
 }

@@ -27,7 +27,7 @@ static size_t piece(char *to, const char *text, float score, char type)
     return used + 2;
 }
 
-static void model(char type, bool bytes)
+static void keep_model(char type, bool bytes)
 {
     char text[6000], name[8];
     size_t n = piece(text, "<unk>", 0, 2);
@@ -62,5 +62,5 @@ void fuzz_seed(void)
     fuzz_keep(tekken, sizeof tekken - 1);
     for (int bytes = 0; bytes < 2; bytes++)
         for (char type = 1; type < 3; type++)
-            model(type, bytes);
+            keep_model(type, bytes);
 }

@@ -180,6 +180,11 @@ static void put_parts(writer *w, const param *p, const char *suffix, const part 
     }
 }
 
+static bool is_of(const char *name, tensor_names n)
+{
+    return (n.weight && !strcmp(name, n.weight)) || (n.bias && !strcmp(name, n.bias));
+}
+
 /* A place in the model and its name there. */
 static void put_name(writer *w, const param *p, const char *suffix)
 {
@@ -204,15 +209,14 @@ static void put_name(writer *w, const param *p, const char *suffix)
     const char *name = p->spec.name;
     int64_t q = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
-        if (name == plain[i].ours.weight || name == plain[i].ours.bias)
-            put_parts(w, p, suffix, &(part){.name = plain[i].name}, 1);
-    if (name == n->qkv.weight || name == n->qkv.bias) {
+        if (is_of(name, plain[i].ours)) put_parts(w, p, suffix, &(part){.name = plain[i].name}, 1);
+    if (is_of(name, n->qkv)) {
         const part split[] = {
             {"attn_q", 0, q, true}, {"attn_k", 0, kv, true}, {"attn_v", 0, kv, false}};
         put_parts(w, p, suffix, w->a->split_qkv ? split : &(part){.name = "attn_qkv"},
                   w->a->split_qkv ? 3 : 1);
     }
-    if (name == n->up.weight || name == n->up.bias) {
+    if (is_of(name, n->up)) {
         const part gated[] = {{"ffn_gate", 0, c->inner, false}, {.name = "ffn_up"}};
         put_parts(w, p, suffix, c->gated ? gated : gated + 1, c->gated ? 2 : 1);
     }

@@ -43,7 +43,8 @@ not_ok() {
 
 # ---- the hosts, and the wire ----
 
-"${CC:-cc}" -std=c17 -D_GNU_SOURCE -O1 -o "$dir/wire" test/hosts/wire.c || { echo 'not ok two hosts: the wire does not compile'; exit 1; }
+# shellcheck disable=SC2086 # words
+${CC:-cc} -std=c17 -D_GNU_SOURCE -O1 -o "$dir/wire" test/hosts/wire.c || { echo 'not ok two hosts: the wire does not compile'; exit 1; }
 cd "$dir" || exit 1
 export TMPDIR=$dir # of the session of Open MPI: not that of another user of the same name
 declare -A host
