@@ -143,9 +143,10 @@ static error *look_after_checkpoint(session *s)
 {
     const comm *c = s->o->comm;
     double begin = clock_now();
+    bool parted = s->dir.parted;
     int64_t step;
     error *e = run_dir_proceed(&s->dir, &step);
-    s->kept_seconds += clock_now() - begin;
+    if (parted) s->kept_seconds += clock_now() - begin;
     if (e && comm_size(c) > 1 && !c->agreed) return e;
     if (e) tell_lost(s, e, "checkpoint", step);
     if (run_dir_written(&s->dir)) wait_for_checkpoint(s);
