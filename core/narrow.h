@@ -56,8 +56,7 @@ enum { NARROW_UNIT = 16, NARROW_HEAD = 8192 };
 
 /* What operation `narrow` has beside the codes. */
 enum {
-    NARROW_SCALE =
-        4, /* floats of a scale: what the codes must be multiplied by, and up to 16 bytes */
+    NARROW_SCALE = 4,    /* floats of a scale: the codes' factor, then padding to 16 bytes */
     NARROW_GROUPS = 512, /* largest magnitudes that are found at a time, in its scratch */
     NARROW_TILE = 64     /* rows whose column sums are taken together */
 };

@@ -149,7 +149,7 @@ static void expand(void *own, runtime *r, int id)
     arrive(own, r, send_for(own, r, &id, 1));
 }
 
-/* ---- life ---- */
+/* ---- open, close ---- */
 
 static error *deal(zero *z, params *p, const comm *c, bool full)
 {

@@ -75,7 +75,7 @@ static void settle_sparse(void *own, runtime *r)
     (void)own, (void)r;
 }
 
-/* ---- life ---- */
+/* ---- open, close ---- */
 
 static bool belongs(const param *row)
 {

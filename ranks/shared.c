@@ -216,7 +216,7 @@ error *shared_sum(shared *s, int threads, tensor x)
     return NULL;
 }
 
-/* ---- life ---- */
+/* ---- open, close ---- */
 
 error *shared_open(int rank, int size, char *const *segment, shared_wait *wait, void *context,
                    shared **out)

@@ -35,7 +35,7 @@ bool checkpoint_thread_done(checkpoint_thread *t);
 /* Waits for it; *step is -1 if none was under way.  Error: why there is no checkpoint of that
  * step. */
 error *checkpoint_thread_join(checkpoint_thread *t, int64_t *step) NODISCARD;
-/* The same, and its copy is whoever's takes it: ? if none was under way. */
+/* The same, but the copy is not freed: the caller owns it (NULL if none was under way). */
 error *checkpoint_thread_take(checkpoint_thread *t, run_copy **copy) NODISCARD;
 
 #endif

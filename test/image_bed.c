@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- life ---- */
+/* ---- open, close ---- */
 
 static void place(image_bed *b)
 {

@@ -3,7 +3,8 @@
  * For each operation a call that is right is accepted; then one member at a time is replaced by
  * something wrong, which must leave an internal error that names the operation, and all memory as
  * it was.  What is wrong by role and type alone follows from core/ops.def; wrong shapes and
- * sentences are written out.
+ * sentences are written out.  It is one list, by one set of helpers: a file for each half of it
+ * would repeat these.
  */
 #include "core/cost.h"
 #include "core/ops_internal.h"
