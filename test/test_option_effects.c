@@ -124,7 +124,8 @@ static const row rows[] = {
      "attention: cudnn"},
     {"logits-mib", "--seq 16 --batch 8", "--seq 16 --batch 8 --logits-mib 1", PEAK | WEIGHTS,
      LR | STEPS, NULL},
-    {"memory", "--batch 4 --width 64", "--batch 4 --width 64 --memory 22549K", PEAK, LR | STEPS,
+    {"memory", "--batch 4 --width 64",
+     "--batch 4 --width 64 --memory 22549K --product-rate 100 --stream-rate 10", PEAK, LR | STEPS,
      "chosen"},
     {"allow", "--batch 4 --width 64 --memory 22549K --product-rate 100 --stream-rate 10",
      "--batch 4 --width 64 --memory 22549K --product-rate 100 --stream-rate 10 --allow state=int8",
@@ -335,25 +336,43 @@ static bool equal(const run_result *a, const run_result *b, int i)
            (!a->length[i] || !memcmp(a->aspect[i], b->aspect[i], a->length[i]));
 }
 
+/* A run without the option: many rows begin with the same one, which is made once.  (That it would
+ * be the same again is test_twice_is_the_same.) */
+static const run_result *run_before(const char *arguments)
+{
+    static struct {
+        const char *arguments;
+        run_result result;
+    } done[ROWS + 1];
+    int i = 0;
+    while (done[i].arguments && strcmp(done[i].arguments, arguments) != 0)
+        i++;
+    if (!done[i].arguments) {
+        done[i].result = run_program(arguments);
+        done[i].arguments = arguments;
+    }
+    return &done[i].result;
+}
+
 static void check_row(const row *w)
 {
-    run_result a = run_program(w->before), b = run_program(w->after);
+    const run_result *a = run_before(w->before);
+    run_result b = run_program(w->after);
     for (int i = 0; i < ASPECTS; i++) {
-        if (w->differ >> i & 1 && equal(&a, &b, i))
+        if (w->differ >> i & 1 && equal(a, &b, i))
             fail_msg("--%s is ignored: %s the same with \"%s\" and \"%s\"", w->option,
                      aspect_names[i], w->before, w->after);
-        if (w->same >> i & 1 && !equal(&a, &b, i))
+        if (w->same >> i & 1 && !equal(a, &b, i))
             fail_msg("--%s: %s not the same with \"%s\" and \"%s\"", w->option, aspect_names[i],
                      w->before, w->after);
-        if (w->same >> i & 1 && !a.length[i] && 1 << i != SAMPLES)
+        if (w->same >> i & 1 && !a->length[i] && 1 << i != SAMPLES)
             fail_msg("--%s: %s not seen at all, so that they say nothing", w->option,
                      aspect_names[i]);
     }
     if (w->says && !strstr(b.text, w->says))
         fail_msg("--%s: \"%s\" does not say \"%s\": %s", w->option, w->after, w->says, b.text);
-    if (w->says && strstr(a.text, w->says))
+    if (w->says && strstr(a->text, w->says))
         fail_msg("--%s: \"%s\" says \"%s\" without it, too", w->option, w->before, w->says);
-    free_result(&a);
     free_result(&b);
 }
 
@@ -458,8 +477,9 @@ static void test_device(void **state)
     run_result r = run_program("--device cpu");
     assert_non_null(strstr(r.text, "device: cpu"));
     free_result(&r);
-    snprintf(command, sizeof command, "'%s' --out out %s %s --device cuda >text 2>&1 </dev/null",
-             program, base[0].arguments, base[1].arguments);
+    snprintf(command, sizeof command,
+             "'%s' --out out %s %s %s %s --device cuda >text 2>&1 </dev/null", program,
+             base[0].arguments, base[1].arguments, base[4].arguments, base[5].arguments);
     int status = system(command);
     char *text = (char *)file_read("text", &n);
     text[n] = 0;
