@@ -54,6 +54,7 @@ struct block {
     const void *main_stack;
     size_t main_size;
     uint32_t random;
+    uint3 place[MOST_THREADS]; /* of each thread in the block: divisions, made once a launch */
 } b;
 
 std::vector<char *> stacks; /* not in use */
@@ -105,10 +106,8 @@ static char *take_stack(void)
 
 static void set_current(int i)
 {
-    unsigned u = (unsigned)i;
     emu.index = i;
-    emu.thread = {u % emu.block_dim.x, u / emu.block_dim.x % emu.block_dim.y,
-                  u / (emu.block_dim.x * emu.block_dim.y)};
+    emu.thread = b.place[i];
 }
 
 static void bottom(void);
@@ -286,9 +285,10 @@ int emu_sync_block(const char *site, int value)
     return b.votes; /* nobody can vote again before all have read this */
 }
 
-/* Have all lanes of the mask come to this place with this mask? */
-static bool warp_complete(const thread *lane, unsigned mask, const char *site)
+/* Have all lanes of the mask come to this place with this mask?  Mostly one of them still runs. */
+static bool warp_complete(const thread *lane, unsigned ready, unsigned mask, const char *site)
 {
+    if (ready & mask) return false;
     EMU_LANES(l, mask)
     {
         if (lane[l].st != AT_WARP || lane[l].mask != mask) return false;
@@ -314,7 +314,7 @@ void emu_warp(unsigned mask, const char *site, emu_warp_op *op, void *argument)
     t->mask = mask;
     t->argument = argument;
     b.ready[w] &= ~bit_of(i);
-    if (warp_complete(lane, mask, site)) {
+    if (warp_complete(lane, b.ready[w], mask, site)) {
         void *all[32];
         EMU_LANES(l, mask) all[l] = lane[l].argument;
         if (op)
@@ -381,6 +381,15 @@ static void run_block(size_t shared)
     emu_race_end_block();
 }
 
+static void set_places(dim3 block)
+{
+    int i = 0;
+    for (unsigned z = 0; z < block.z; z++)
+        for (unsigned y = 0; y < block.y; y++)
+            for (unsigned x = 0; x < block.x; x++)
+                b.place[i++] = {x, y, z};
+}
+
 void emu_grid(dim3 grid, dim3 block, size_t shared, void (*body)(void *), void *argument)
 {
     b.n = (int)(block.x * block.y * block.z);
@@ -390,6 +399,7 @@ void emu_grid(dim3 grid, dim3 block, size_t shared, void (*body)(void *), void *
     b.random = (uint32_t)emu_order * 2654435761u + 1;
     emu.grid_dim = {grid.x, grid.y, grid.z};
     emu.block_dim = {block.x, block.y, block.z};
+    set_places(block);
     emu.in_kernel = true;
     emu_race_launch();
     uint64_t blocks = (uint64_t)grid.x * grid.y * grid.z;
