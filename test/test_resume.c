@@ -1,9 +1,12 @@
 /* test_resume.c - a run that was stopped and goes on is, in every bit, one that was not; a change
  * that cannot be is refused by name; what is damaged is refused and the one before taken.
+ *
+ * Under sanitizers a run goes on from one of its checkpoints, elsewhere from each.
  */
 #include "run/checkpoint.h"
 #include "test/disk/calls.h"
 #include "test/disk/runs.h"
+#include "test/long.h"
 #include "test/scratch.h"
 
 #include <errno.h>
@@ -80,6 +83,7 @@ static void resumes_the_same(void **state, const char *arguments)
              MODEL DATA "%s --steps 10 --checkpoint-every 3 --keep 9 --out whole", arguments);
     run_finishes(*state, words);
     for (int i = 0; i < 3; i++) {
+        if (thin_run() && steps[i] != 6) continue;
         shell(state,
               "cp -r whole part && cd part && rm -r *model.safetensors step_00000010 && "
               "for s in 3 6 9; do [ $s -le %d ] || rm -r step_0000000$s; done && "
@@ -655,15 +659,19 @@ static void wait_for_lines(void **state, const char *name, int lines)
 
 static void test_vanished_directory(void **state)
 {
-    pid_t child =
-        run_start(*state, RUN "--batch 6 --out run --steps 1500 --checkpoint-every 50", NULL, NULL);
+    const char *steps = thin_run() ? "300" : "1500"; /* long enough to be met in them */
+    char words[1000], last[100];
+    snprintf(words, sizeof words, RUN "--batch 6 --out run --steps %s --checkpoint-every 50",
+             steps);
+    snprintf(last, sizeof last, "run/step_%08d/manifest.json", atoi(steps));
+    pid_t child = run_start(*state, words, NULL, NULL);
     wait_for_lines(state, "run/log.jsonl", 5);
     shell(state, "mv run elsewhere && rm -r elsewhere");
     int status = run_wait(child);
     if (status) fail_msg("status %d: %s", status, run_said(*state));
     expect_said(state, "log.jsonl was removed");
     assert_true(there(state, "run/model.safetensors"));
-    assert_true(there(state, "run/step_00001500/manifest.json"));
+    assert_true(there(state, last));
 }
 
 static void test_two_processes(void **state)
