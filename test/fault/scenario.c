@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-enum { WORDS = 64, LIMIT_S = 120, LEAK_SEARCH = 20 };
+enum { WORDS = 64, LIMIT_S = 120, LEAK_SEARCH = 60 };
 
 #ifdef REGRAD_DEBUG
 static const fault_mode usual_mode = FAULT_ONCE;

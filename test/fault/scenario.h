@@ -15,8 +15,8 @@
  *   - give back what it allocated and close what it opened, by our count (and LeakSanitizer's).
  *
  * Calls with the same nearest callers are one case, in whichever scenario they come first: of these
- * one fails, alone in the build with sanitizers, with all that follow in the other.  LONG=1: each
- * call of each scenario, both ways, in both builds.
+ * one fails, alone in the build with sanitizers, with all that follow in the other.  Nearest are
+ * five, with sanitizers three.  LONG=1: each call of each scenario, both ways, in both builds.
  */
 #ifndef REGRAD_TEST_FAULT_SCENARIO_H
 #define REGRAD_TEST_FAULT_SCENARIO_H
