@@ -245,22 +245,30 @@ static error *read_names(const cJSON *list, image_card *card)
     return NULL;
 }
 
-/* A kernel by its word or its number. */
-static error *read_kernel(const char *path, const cJSON *item, image_card *card)
+/* A kernel by its word or its number.  One that we do not have is no error yet: a model may be
+ * loaded to be trained on other pictures. */
+static void read_kernel(const char *file, const cJSON *item, image_card *card)
 {
     const char *word = cJSON_GetStringValue(item);
     char shown[50] = "is no number";
-    if (!item || cJSON_IsNull(item)) return NULL;
+    if (!item || cJSON_IsNull(item)) return;
+    *card->unknown = 0;
     for (int k = 0; k < 2; k++)
         if (word ? !strcmp(word, kernels[k].word) : item->valuedouble == kernels[k].pillow) {
             card->bicubic = k;
-            return NULL;
+            return;
         }
     if (word) snprintf(shown, sizeof shown, "\"%.40s\"", word);
     if (cJSON_IsNumber(item)) snprintf(shown, sizeof shown, "%g", item->valuedouble);
-    return user_error("%s: %s %s: pictures are resized \"bilinear\" (the number 2) or \"bicubic\" "
-                      "(3) here; say one of them there",
-                      path, item->string, shown);
+    snprintf(card->unknown, sizeof card->unknown, "%s: %s %s", file, item->string, shown);
+}
+
+error *image_card_resizes(const image_card *card, const char *path, const char *mend)
+{
+    if (!*card->unknown) return NULL;
+    return user_error("%s: %s: pictures are resized \"bilinear\" (the number 2) or \"bicubic\" (3) "
+                      "here; %s",
+                      path, card->unknown, mend);
 }
 
 static error *read_crop(const char *path, const cJSON *item, double *part)
@@ -278,7 +286,8 @@ static error *read_data(const char *path, const cJSON *p, image_card *card)
     read_three(json_get(p, "mean"), card->mean);
     read_three(json_get(p, "std"), card->std);
     TRY(read_crop(path, json_get(p, "crop_pct"), &card->crop_part));
-    return read_kernel(path, json_get(p, "interpolation"), card);
+    read_kernel("config.json", json_get(p, "interpolation"), card);
+    return NULL;
 }
 
 static error *read_config(const char *path, const cJSON *json, bool *found, image_card *card)
@@ -333,7 +342,7 @@ static error *read_processor(const char *directory, image_card *card)
     read_three(json_get(json, "image_mean"), card->mean);
     read_three(json_get(json, "image_std"), card->std);
     error *e = read_crop(path, json_get(json, "crop_pct"), &fraction);
-    if (!e) e = read_kernel(path, json_get(json, "resample"), card);
+    read_kernel("preprocessor_config.json", json_get(json, "resample"), card);
     double part = crop_of(json, fraction);
     if (part > 0) card->crop_part = part;
     cJSON_Delete(json);
@@ -363,6 +372,7 @@ error *image_card_read(const char *path, bool *found, image_card *out)
     *found = false;
     out->names = NULL;
     out->n_names = 0;
+    *out->unknown = 0;
     TRY(path_directory(directory, path, NULL));
     TRY(path_join(inside, directory, "config.json"));
     if (access(inside, F_OK)) return NULL;

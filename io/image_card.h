@@ -20,8 +20,12 @@ typedef struct {
     int64_t n_names;
     double mean[3], std[3]; /* for values from 0 to 1; std 0: unknown */
     double crop_part;       /* see data/images/image_source.h; 0: unknown */
-    bool bicubic;
+    bool bicubic;           /* by that kernel, or else by a bilinear one */
+    char unknown[128];      /* the field that names another one, which we do not have; else "" */
 } image_card;
+
+/* User error if pictures cannot be resized as the card says; mend: what to do instead. */
+error *image_card_resizes(const image_card *card, const char *path, const char *mend) NODISCARD;
 
 /* Writes into an existing directory. */
 error *image_card_write(const char *directory, const image_card *card) NODISCARD;

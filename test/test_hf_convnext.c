@@ -265,9 +265,6 @@ static void test_processor_is_refused(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"\"resample\": 1", "resample 1: pictures are resized \"bilinear\""},
-        {"\"resample\": 0", "resample 0: "},
-        {"\"resample\": \"3\"", "resample \"3\": "},
         {"\"crop_pct\": -1", "crop_pct "},
         {"\"crop_pct\": 1.5, \"size\": {\"shortest_edge\": 224}", "crop_pct "},
         {"\"crop_pct\": \"0.9\"", "crop_pct "}};
@@ -280,6 +277,51 @@ static void test_processor_is_refused(void **state)
         file_write("hf/preprocessor_config.json", text, strlen(text));
         fails(image_card_read("hf", &found, &card), "preprocessor_config.json: ", cases[i][1]);
     }
+    assert_int_equal(unlink("hf/preprocessor_config.json"), 0);
+}
+
+#define TUNE                                                                                       \
+    "rm -rf on && train_vit " HF_LOAD "--train-data x-images-idx3-ubyte --batch 2 --steps 1 "      \
+    "--eval-every 0 --out on "
+
+static bool says(const char *part)
+{
+    char *text = said();
+    bool found = strstr(text, part);
+    free(text);
+    return found;
+}
+
+/* A kernel that we do not have is refused where pictures are to be as the model's were, unless the
+ * run says how they are prepared; a model that is trained further is loaded, with a line. */
+static void test_other_kernels(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"\"resample\": 1", "hf: preprocessor_config.json: resample 1"},
+        {"\"resample\": 0", "hf: preprocessor_config.json: resample 0"},
+        {"\"resample\": \"3\"", "hf: preprocessor_config.json: resample \"3\""}};
+    char text[400];
+    put_programs_on_path();
+    write_config("");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(text, sizeof text, "{%s}", cases[i][0]);
+        file_write("hf/preprocessor_config.json", text, strlen(text));
+        snprintf(text, sizeof text, "%s: pictures are resized \"bilinear\"", cases[i][1]);
+        shell_refuses("predict --load hf x-images-idx3-ubyte", text);
+        shell_refuses("env export hf never", text);
+        shell_refuses("train_vit " HF_LOAD "--eval-only", text);
+        shell("train_vit " HF_LOAD "--eval-only --interpolation bicubic");
+        shell(TUNE);
+        snprintf(text, sizeof text, "%s, and images are resized bilinear here", cases[i][1]);
+        if (!says(text)) fail_msg("%s is not told", text);
+    }
+    assert_int_equal(access("never", F_OK), -1);
+    file_write("hf/preprocessor_config.json", "{\"resample\": 3}", 15);
+    shell(TUNE);
+    assert_true(says("hf: its images were resized bicubic, and are resized bilinear here"));
+    shell(TUNE "--interpolation bicubic");
+    assert_false(says("resized"));
     assert_int_equal(unlink("hf/preprocessor_config.json"), 0);
 }
 
@@ -325,7 +367,8 @@ int main(void)
         cmocka_unit_test(test_fields),        cmocka_unit_test(test_written),
         cmocka_unit_test(test_exported),      cmocka_unit_test(test_processor_is_followed),
         cmocka_unit_test(test_crop_is_exact), cmocka_unit_test(test_processor_is_refused),
-        cmocka_unit_test(test_not_exported),  cmocka_unit_test(test_refusals)};
+        cmocka_unit_test(test_other_kernels), cmocka_unit_test(test_not_exported),
+        cmocka_unit_test(test_refusals)};
     must(golden_open("test/golden/hf_convnext.txt", &g));
     int failed = cmocka_run_group_tests(tests, enter, scratch_leave);
     golden_free(g);

@@ -111,7 +111,8 @@ error *export_image(const arguments *a)
     for (int i = 0; i < FILES; i++)
         TRY(must_be_new(a->out, files_of_image[i]));
     TRY(image_card_read(a->from, &found, &card));
-    error *e = export_card(a, &card);
+    error *e = image_card_resizes(&card, a->from, "say one of them there");
+    if (!e) e = export_card(a, &card);
     image_card_free(&card);
     return e;
 }

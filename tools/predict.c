@@ -132,6 +132,7 @@ static error *open_model(session *s)
             "%s has no config.json that says what model it is: give the directory of a "
             "run of train_vit, or of Hugging Face's ViT",
             s->o->load);
+    TRY(image_card_resizes(&s->card, s->o->load, "say one of them there"));
     TRY(generator_plan(&image_kind, &s->card.model, (generator_job){.images = s->o->batch},
                        &s->model));
     TRY(cpu_device((int)s->o->threads, &s->dev));

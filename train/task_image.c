@@ -20,6 +20,9 @@
 #define DEMO_TRAIN DEMO_DATA "train-images-idx3-ubyte.gz"
 #define DEMO_VAL   DEMO_DATA "t10k-images-idx3-ubyte.gz"
 
+#define BILINEAR "bilinear"
+static const char *const kernels[] = {BILINEAR, "bicubic"};
+
 static const option_row rows[] = {
     {"model", "NAME",
      "preset: {presets}; nano and micro are for 28 x 28 grey images and 10 classes, the "
@@ -58,10 +61,10 @@ static const option_row rows[] = {
     {"split", "X", "evaluate on this fraction of the training images, and train on the others",
      REAL, DATA, FIXED, 0, FIELD(images.how.split), 0, 0.9, NULL},
     {"interpolation", "HOW", "how images are resized: bilinear or bicubic", TEXT, DATA, TOLD, 0,
-     FIELD(images.interpolation), 0, 0, NULL},
+     FIELD(images.interpolation), 0, 0, BILINEAR},
     {"crop-pct", "X",
      "resize images to cover 1 / X of the size, then crop the centre (timm's crop_pct)", REAL, DATA,
-     TOLD, 0, FIELD(images.how.crop_part), 0.1, 1, NULL},
+     TOLD, 0, FIELD(images.how.crop_part), 0.1, 1, "1"},
     {"mean", "X,X,X|NAME",
      "mean to subtract from pixels in 0 ... 1: one number, one per channel, or imagenet, "
      "inception or clip (which set --std, too)",
@@ -111,8 +114,6 @@ static void image_defaults(options *o)
 {
     o->images.pool = "cls";
     o->images.bad_images = "0.05";
-    o->images.interpolation = "bilinear";
-    o->images.how.crop_part = 1;
     o->images.workers = 1;
     o->batch = 64;
 }
@@ -175,9 +176,9 @@ static error *resolve_pixels(options *o)
         {"imagenet", {0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}},
         {"inception", {0.5, 0.5, 0.5}, {0.5, 0.5, 0.5}},
         {"clip", {0.48145466, 0.4578275, 0.40821073}, {0.26862954, 0.26130258, 0.27577711}}};
-    static const char *const kernels[] = {"bilinear", "bicubic"};
     int kernel;
-    TRY(command_line_word("interpolation", o->images.interpolation, kernels, 2, &kernel));
+    if (o->images.interpolation)
+        TRY(command_line_word("interpolation", o->images.interpolation, kernels, 2, &kernel));
     for (size_t i = 0; o->images.mean && i < sizeof known / sizeof *known; i++)
         if (!strcmp(o->images.mean, known[i].name)) {
             memcpy(o->images.how.mean, known[i].mean, sizeof o->images.how.mean);
@@ -282,10 +283,10 @@ static error *take_pixels(options *o)
         memcpy(o->images.how.mean, card.mean, sizeof o->images.how.mean);
         memcpy(o->images.how.std, card.std, sizeof o->images.how.std);
     }
-    if (!(o->images.how.crop_part < 1) && card.crop_part > 0)
-        o->images.how.crop_part = card.crop_part;
-    if (card.bicubic) o->images.interpolation = "bicubic";
-    return NULL;
+    if (!(o->images.how.crop_part > 0)) o->images.how.crop_part = card.crop_part;
+    if (o->images.interpolation) return NULL;
+    o->images.interpolation = kernels[card.bicubic];
+    return image_card_resizes(&card, o->load, "give --interpolation");
 }
 
 static error *image_resolve(options *o)
@@ -302,6 +303,8 @@ static error *image_resolve(options *o)
     TRY(resolve_pixels(o));
     bool given = o->eval_only && o->load && !o->resume; /* a checkpoint has its run's options */
     if (given) TRY(take_pixels(o));
+    if (!o->images.interpolation) o->images.interpolation = BILINEAR;
+    if (!(o->images.how.crop_part > 0)) o->images.how.crop_part = 1;
     apply_sizes(o, c);
     if (o->load) TRY(apply_file(o, named, &loaded, c));
     if (given && loaded && o->images.classes && o->images.classes != c->vocab)
@@ -375,7 +378,7 @@ static void tell_passed_over(const options *o, source *s)
 
 static bool bicubic(const options *o)
 {
-    return !strcmp(o->images.interpolation, "bicubic");
+    return !strcmp(o->images.interpolation, kernels[1]);
 }
 
 static error *open_named(const options *o, bool training, const image_names *names, source **out)
@@ -441,10 +444,28 @@ static error *image_held(const options *o, size_t *bytes)
     return o->eval_every > 0 ? images_held(val->pattern, val->n, bytes) : NULL;
 }
 
+/* Says if the model of --load was trained on pictures that were resized by another kernel than this
+ * run's. */
+static error *tell_kernel(const options *o)
+{
+    bool found;
+    image_card card = {.bicubic = bicubic(o)};
+    TRY(image_card_read(o->load, &found, &card));
+    image_card_free(&card);
+    const char *here = o->images.interpolation;
+    if (*card.unknown)
+        printf("%s: %s, and images are resized %s here\n", o->load, card.unknown, here);
+    else if (card.bicubic != bicubic(o))
+        printf("%s: its images were resized %s, and are resized %s here (--interpolation)\n",
+               o->load, kernels[card.bicubic], here);
+    return NULL;
+}
+
 static error *image_load(trainer *t, device *dev)
 {
     const options *o = t->o;
     bool head;
+    TRY(tell_kernel(o));
     TRY(params_initialize(&t->params, dev, (uint64_t)o->seed)); /* that the file lacks */
     TRY(vit_read(o->load, &o->model, &t->params, o->widen, dev, &head));
     if (!head)
