@@ -11,6 +11,7 @@
 
 #include "base/rng.h"
 #include "data/images/rand_augment.h"
+#include "data/images/resize.h"
 #include "data/images/image_source.h"
 #include "data/prefetch.h"
 #include "test/small_images.h"

@@ -15,6 +15,9 @@
 #include <string.h>
 #include <cmocka.h>
 
+/* Free names: options.h holds how images are prepared, and brings nothing of pictures along. */
+typedef int window, picture, view, labelled;
+
 static options o; /* large */
 enum { WORDS = 64 };
 

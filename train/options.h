@@ -7,7 +7,7 @@
 #ifndef REGRAD_OPTIONS_H
 #define REGRAD_OPTIONS_H
 
-#include "data/images/image_source.h"
+#include "data/images/image_options.h"
 #include "model/model.h"
 #include "optim/optimizer.h"
 #include "params/offload.h"

@@ -7,6 +7,7 @@
 
 #include "base/rng.h"
 #include "data/images/rand_augment.h"
+#include "data/images/resize.h"
 
 typedef struct {
     source base;

@@ -14,34 +14,12 @@
 #define REGRAD_IMAGES_H
 
 #include "base/fingerprint.h"
+#include "data/images/image_options.h"
 #include "data/images/picture.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* Names of classes; class k is name[k]. */
-typedef struct {
-    char **name; /* (n) */
-    int64_t n;
-} image_names;
-
-/* What happens to an image that cannot be decoded, and to an invalid label. */
-typedef enum {
-    BAD_FAIL,       /* an error */
-    BAD_UNREADABLE, /* an image that cannot be decoded is skipped and counted */
-    BAD_ANY         /* also a label out of range, and a class without images */
-} bad_policy;
-
-/* The model's input. */
-typedef struct {
-    int64_t channels, classes;
-    const image_names *names; /* ? class directories are numbered by these */
-    bad_policy bad;
-    bool upright;    /* rotated as EXIF says */
-    bool unlabelled; /* paths are pictures, and directories of them at any depth; without labels
-                     * (class 0) */
-} image_wish;
 
 typedef struct image_set image_set;
 
