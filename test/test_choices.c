@@ -3,7 +3,7 @@
 #include "base/json_lines.h"
 #include "cpu/cpu.h"
 #include "infer/choices.h"
-#include "infer/generator.h"
+#include "infer/inference.h"
 #include "io/safetensors.h"
 #include "test/made_tensor.h"
 #include "test/scratch.h"

@@ -11,7 +11,7 @@
 #include "test/made_tensor.h"
 #include "test/scratch.h"
 #include "test/small_run.h"
-#include "infer/generator.h"
+#include "infer/inference.h"
 #include "train/task.h"
 
 #include <math.h>

@@ -9,7 +9,7 @@
 
 #include "cpu/cpu.h"
 #include "test/small_run.h"
-#include "infer/generator.h"
+#include "infer/inference.h"
 #include "infer/utf8_shown.h"
 
 #include <math.h>

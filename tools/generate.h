@@ -15,7 +15,7 @@
 #include "infer/choose_token.h"
 #include "infer/find_tokenizer.h"
 #include "base/json_lines.h"
-#include "infer/generator.h"
+#include "infer/inference.h"
 #include "train/choose_device.h"
 
 enum { TOKENS, TEMPERATURE, TOP_K, TOP_P, SEED, STRIDE, THREADS, BATCH, NUMBERS };

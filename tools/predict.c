@@ -21,7 +21,7 @@
 #include "base/shown.h"
 #include "cpu/cpu.h"
 #include "data/images/image_source.h"
-#include "infer/generator.h"
+#include "infer/inference.h"
 #include "io/image_card.h"
 #include "base/json.h"
 

@@ -4,7 +4,7 @@
  *     logits MODEL 3,1,4 > floats          for each place the logits of the token that follows it
  */
 #include "train/choose_device.h"
-#include "infer/generator.h"
+#include "infer/inference.h"
 #include "model/families.h"
 
 #include <stdio.h>

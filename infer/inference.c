@@ -1,5 +1,5 @@
-/* generator.c - see generator.h */
-#include "infer/generator.h"
+/* inference.c - see inference.h */
+#include "infer/inference.h"
 #include "io/vit_file.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* generator.h - a trained model in use: its memory, and the programs that continue and score text
+/* inference.h - a trained model in use: its memory, and the programs that continue and score text
  * or classify images.
  *
  *   generator_plan     builds the model and records "sample", "texts", "score" or "predict" over the
@@ -7,8 +7,8 @@
  *
  * The plan holds parameters, KV caches and the activations of a few tokens; nothing of training.
  */
-#ifndef REGRAD_GENERATOR_H
-#define REGRAD_GENERATOR_H
+#ifndef REGRAD_INFERENCE_H
+#define REGRAD_INFERENCE_H
 
 #include "infer/decoder.h"
 #include "infer/scorer.h"
