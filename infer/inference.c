@@ -5,135 +5,135 @@
 #include <stdlib.h>
 
 /* Of images. */
-static void place_images(generator *g)
+static void place_images(inference *inf)
 {
-    int64_t n = g->job.images;
-    g->images = g->kind->place_batch(g->model, g->arena, n, g->config.context);
-    g->classes =
-        arena_keep(g->arena, KIND_BATCH, F32, SHAPE(n, g->config.vocab), NAME("predictions", 0));
+    int64_t n = inf->job.images;
+    inf->images = inf->kind->place_batch(inf->model, inf->arena, n, inf->config.context);
+    inf->classes = arena_keep(inf->arena, KIND_BATCH, F32, SHAPE(n, inf->config.vocab),
+                              NAME("predictions", 0));
 }
 
-static void classify(generator *g)
+static void classify(inference *inf)
 {
-    arena_begin(g->arena, "predict");
-    g->kind->predict(&g->r, g->model, &g->images, g->classes);
-    arena_end(g->arena);
+    arena_begin(inf->arena, "predict");
+    inf->kind->predict(&inf->r, inf->model, &inf->images, inf->classes);
+    arena_end(inf->arena);
 }
 
-static void place_blocks(generator *g)
+static void place_blocks(inference *inf)
 {
-    int64_t room = g->null.kind ? (int64_t)g->null.kind->room : 0;
+    int64_t room = inf->null.kind ? (int64_t)inf->null.kind->room : 0;
     if (room)
-        g->room =
-            arena_keep(g->arena, KIND_WORKSPACE, U8, SHAPE(room), NAME("room of the device", 0));
-    if (room && !arena_recording(g->arena)) op_lend(g->r.dev, g->room);
-    params_place(&g->params, g->arena);
-    if (g->job.images)
-        place_images(g);
-    else if (g->job.stride)
-        scorer_place(&g->scorer);
-    else if (g->job.texts)
-        text_batch_place(&g->batch, g->config.vocab);
+        inf->room =
+            arena_keep(inf->arena, KIND_WORKSPACE, U8, SHAPE(room), NAME("room of the device", 0));
+    if (room && !arena_recording(inf->arena)) op_lend(inf->r.dev, inf->room);
+    params_place(&inf->params, inf->arena);
+    if (inf->job.images)
+        place_images(inf);
+    else if (inf->job.stride)
+        scorer_place(&inf->scorer);
+    else if (inf->job.texts)
+        text_batch_place(&inf->batch, inf->config.vocab);
     else
-        decoder_place(&g->decoder, g->config.vocab);
+        decoder_place(&inf->decoder, inf->config.vocab);
 }
 
-static void record(generator *g)
+static void record(inference *inf)
 {
-    if (g->job.images)
-        classify(g);
-    else if (g->job.stride)
-        scorer_record(&g->scorer);
-    else if (g->job.texts)
-        text_batch_record(&g->batch);
+    if (inf->job.images)
+        classify(inf);
+    else if (inf->job.stride)
+        scorer_record(&inf->scorer);
+    else if (inf->job.texts)
+        text_batch_record(&inf->batch);
     else
-        decoder_record(&g->decoder);
+        decoder_record(&inf->decoder);
 }
 
-static error *build(generator *g)
+static error *build(inference *inf)
 {
-    const generator_job *job = &g->job;
-    TRY(arena_create(&block_kinds, &g->arena));
-    arena_attach(g->arena, &g->null);
-    g->r = (runtime){.dev = &g->null, .arena = g->arena, .params = &g->params};
+    const inference_job *job = &inf->job;
+    TRY(arena_create(&block_kinds, &inf->arena));
+    arena_attach(inf->arena, &inf->null);
+    inf->r = (runtime){.dev = &inf->null, .arena = inf->arena, .params = &inf->params};
     training_policy how = plain_training;
     if (job->adapters) how.lora = *adapter_plan(job->adapters);
-    TRY(g->kind->create(&g->config, &how, &g->params, &g->model));
-    params_freeze(&g->params);
-    int64_t length = g->config.context;
+    TRY(inf->kind->create(&inf->config, &how, &inf->params, &inf->model));
+    params_freeze(&inf->params);
+    int64_t length = inf->config.context;
     if (job->stride)
-        g->scorer = scorer_make(g->kind, &g->r, g->model, length, job->stride);
+        inf->scorer = scorer_make(inf->kind, &inf->r, inf->model, length, job->stride);
     else if (job->texts)
-        g->batch = text_batch_make(g->kind, &g->r, g->model, job->texts, length);
+        inf->batch = text_batch_make(inf->kind, &inf->r, inf->model, job->texts, length);
     else if (!job->images)
-        TRY(decoder_open(g->kind, &g->r, g->model, length, &g->decoder));
-    place_blocks(g);
-    record(g);
-    TRY(device_status(&g->null));
-    return arena_plan(g->arena);
+        TRY(decoder_open(inf->kind, &inf->r, inf->model, length, &inf->decoder));
+    place_blocks(inf);
+    record(inf);
+    TRY(device_status(&inf->null));
+    return arena_plan(inf->arena);
 }
 
-error *generator_plan(const model_kind *kind, const model_config *c, generator_job job,
-                      generator **out)
+error *inference_plan(const model_kind *kind, const model_config *c, inference_job job,
+                      inference **out)
 {
-    generator *g = NULL;
-    TRY(alloc_array(&g, 1, sizeof *g));
-    g->kind = kind;
-    g->config = *c;
-    g->job = job;
-    g->null = device_null();
-    g->null.kind = job.on;
-    g->params.type = job.type == DT_NONE ? F32 : job.type;
-    g->params.master = MASTER_NONE;
-    error *e = build(g);
+    inference *inf = NULL;
+    TRY(alloc_array(&inf, 1, sizeof *inf));
+    inf->kind = kind;
+    inf->config = *c;
+    inf->job = job;
+    inf->null = device_null();
+    inf->null.kind = job.on;
+    inf->params.type = job.type == DT_NONE ? F32 : job.type;
+    inf->params.master = MASTER_NONE;
+    error *e = build(inf);
     if (e)
-        generator_destroy(g);
+        inference_destroy(inf);
     else
-        *out = g;
+        *out = inf;
     return e;
 }
 
-static error *commit_memory(generator *g, device *dev)
+static error *commit_memory(inference *inf, device *dev)
 {
-    TRY(arena_commit(g->arena, dev, false));
-    g->r.dev = dev;
-    place_blocks(g);
+    TRY(arena_commit(inf->arena, dev, false));
+    inf->r.dev = dev;
+    place_blocks(inf);
     return device_status(dev);
 }
 
-error *generator_commit(generator *g, device *dev, const weights *w, float_cast cast)
+error *inference_commit(inference *inf, device *dev, const weights *w, float_cast cast)
 {
-    TRY(commit_memory(g, dev));
-    TRY(weights_read(w, &g->params, cast, dev));
-    return g->job.adapters ? adapter_read(g->job.adapters, &g->params, cast, dev) : NULL;
+    TRY(commit_memory(inf, dev));
+    TRY(weights_read(w, &inf->params, cast, dev));
+    return inf->job.adapters ? adapter_read(inf->job.adapters, &inf->params, cast, dev) : NULL;
 }
 
-error *generator_commit_images(generator *g, device *dev, const char *path, bool widen)
+error *inference_commit_images(inference *inf, device *dev, const char *path, bool widen)
 {
     bool head;
-    TRY(commit_memory(g, dev));
-    TRY(vit_read(path, &g->config, &g->params, widen, dev, &head));
+    TRY(commit_memory(inf, dev));
+    TRY(vit_read(path, &inf->config, &inf->params, widen, dev, &head));
     if (head) return NULL;
     return user_error("%s has no head for %lld classes: there is nothing to tell", path,
-                      (long long)g->config.vocab);
+                      (long long)inf->config.vocab);
 }
 
-error *generator_classify(generator *g, const float *pixels, float *logits)
+error *inference_classify(inference *inf, const float *pixels, float *logits)
 {
-    op_put(g->r.dev, g->r.stream, g->images.inputs, pixels);
-    classify(g);
-    op_get_floats(g->r.dev, g->r.stream, logits, g->classes);
-    op_sync(g->r.dev, g->r.stream);
-    return device_status(g->r.dev);
+    op_put(inf->r.dev, inf->r.stream, inf->images.inputs, pixels);
+    classify(inf);
+    op_get_floats(inf->r.dev, inf->r.stream, logits, inf->classes);
+    op_sync(inf->r.dev, inf->r.stream);
+    return device_status(inf->r.dev);
 }
 
-void generator_destroy(generator *g)
+void inference_destroy(inference *inf)
 {
-    if (!g) return;
-    if (present(g->room) && !arena_recording(g->arena)) op_lend(g->r.dev, (tensor){0});
-    decoder_close(&g->decoder);
-    if (g->model) g->kind->destroy(g->model);
-    params_free(&g->params);
-    arena_destroy(g->arena);
-    free(g);
+    if (!inf) return;
+    if (present(inf->room) && !arena_recording(inf->arena)) op_lend(inf->r.dev, (tensor){0});
+    decoder_close(&inf->decoder);
+    if (inf->model) inf->kind->destroy(inf->model);
+    params_free(&inf->params);
+    arena_destroy(inf->arena);
+    free(inf);
 }

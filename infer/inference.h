@@ -1,9 +1,9 @@
 /* inference.h - a trained model in use: its memory, and the programs that continue and score text
  * or classify images.
  *
- *   generator_plan     builds the model and records "sample", "texts", "score" or "predict" over the
+ *   inference_plan     builds the model and records "sample", "texts", "score" or "predict" over the
  *                      null device, for the kind of device that it will run on
- *   generator_commit   allocates the memory on a device and reads the parameters
+ *   inference_commit   allocates the memory on a device and reads the parameters
  *
  * The plan holds parameters, KV caches and the activations of a few tokens; nothing of training.
  */
@@ -24,12 +24,12 @@ typedef struct {
     dtype type;                   /* of parameters and activations; DT_NONE is F32 */
     const adapter_file *adapters; /* ? beside the model; must outlive it */
     const device_kind *on;
-} generator_job;
+} inference_job;
 
 typedef struct {
     const model_kind *kind;
     model_config config;
-    generator_job job;
+    inference_job job;
     device null;
     arena *arena;
     tensor room; /* workspace lent to the device; absent if it needs none */
@@ -41,15 +41,15 @@ typedef struct {
     scorer scorer;
     batch images;   /* or these: pixels, and */
     tensor classes; /* (images, classes) logits */
-} generator;
+} inference;
 
-error *generator_plan(const model_kind *kind, const model_config *c, generator_job job,
-                      generator **out) NODISCARD;
-error *generator_commit(generator *g, device *dev, const weights *w, float_cast cast) NODISCARD;
+error *inference_plan(const model_kind *kind, const model_config *c, inference_job job,
+                      inference **out) NODISCARD;
+error *inference_commit(inference *inf, device *dev, const weights *w, float_cast cast) NODISCARD;
 /* Of an image model; path: as for vit_read.  The head must be in it. */
-error *generator_commit_images(generator *g, device *dev, const char *path, bool widen) NODISCARD;
+error *inference_commit_images(inference *inf, device *dev, const char *path, bool widen) NODISCARD;
 /* pixels (images, channels, height, width) -> logits (images, classes) */
-error *generator_classify(generator *g, const float *pixels, float *logits) NODISCARD;
-void generator_destroy(generator *g); /* before the device is closed; NULL is ignored */
+error *inference_classify(inference *inf, const float *pixels, float *logits) NODISCARD;
+void inference_destroy(inference *inf); /* before the device is closed; NULL is ignored */
 
 #endif

@@ -48,34 +48,34 @@ static void write_model(const char *dir, const cJSON *made, device *dev)
         free(list[n].value.data);
 }
 
-static generator *open_model(const char *dir, dtype type, device *dev)
+static inference *open_model(const char *dir, dtype type, device *dev)
 {
     weights *w;
-    generator *g;
+    inference *inf;
     ok(weights_open(dir, NULL, &w));
-    generator_job job = {.type = type, .on = &cpu_kind};
+    inference_job job = {.type = type, .on = &cpu_kind};
     job.stride = weights_model(w)->context;
-    ok(generator_plan(&gpt_kind, weights_model(w), job, &g));
-    ok(generator_commit(g, dev, w, type == BF16 ? CAST_ROUND : CAST_NONE));
+    ok(inference_plan(&gpt_kind, weights_model(w), job, &inf));
+    ok(inference_commit(inf, dev, w, type == BF16 ? CAST_ROUND : CAST_NONE));
     weights_close(w);
-    return g;
+    return inf;
 }
 
 /* ---- likelihoods ---- */
 
 /* Of one choice, with as much of the query as there is room for. */
-static double likelihood_of(generator *g, const question_tokens *t, int i)
+static double likelihood_of(inference *inf, const question_tokens *t, int i)
 {
-    int64_t room = g->config.context + 1 - (int64_t)t->sizes[i];
+    int64_t room = inf->config.context + 1 - (int64_t)t->sizes[i];
     int64_t kept = (int64_t)t->n < room ? (int64_t)t->n : room;
     scorer_ending e = {t->choice[i], (int64_t)t->sizes[i]};
     double nats;
-    ok(scorer_run_endings(&g->scorer, t->query + t->n - kept, kept, &e, 1, &nats));
+    ok(scorer_run_endings(&inf->scorer, t->query + t->n - kept, kept, &e, 1, &nats));
     return -nats;
 }
 
 /* All of them at once are the same as each alone, and as the whole text with its end learned. */
-static void check_ways(generator *g, const question *q, const question_tokens *t,
+static void check_ways(inference *inf, const question *q, const question_tokens *t,
                        const double *each)
 {
     scorer_ending endings[MOST_CHOICES];
@@ -83,10 +83,10 @@ static void check_ways(generator *g, const question *q, const question_tokens *t
     int32_t ids[100];
     uint8_t learned[100];
     for (int i = 0; i < q->n; i++) {
-        if ((int64_t)(t->n + t->sizes[i]) > g->config.context + 1) return;
+        if ((int64_t)(t->n + t->sizes[i]) > inf->config.context + 1) return;
         endings[i] = (scorer_ending){t->choice[i], (int64_t)t->sizes[i]};
     }
-    ok(scorer_run_endings(&g->scorer, t->query, (int64_t)t->n, endings, q->n, nats));
+    ok(scorer_run_endings(&inf->scorer, t->query, (int64_t)t->n, endings, q->n, nats));
     for (int i = 0; i < q->n; i++) {
         size_t n = t->n + t->sizes[i];
         double alone;
@@ -95,13 +95,13 @@ static void check_ways(generator *g, const question *q, const question_tokens *t
         memcpy(ids + t->n, t->choice[i], t->sizes[i] * sizeof *ids);
         for (size_t k = 0; k < n; k++)
             learned[k] = k >= t->n;
-        ok(scorer_run_learned(&g->scorer, ids, learned, (int64_t)n, &alone));
+        ok(scorer_run_learned(&inf->scorer, ids, learned, (int64_t)n, &alone));
         assert_true(fabs(alone - nats[i]) <= 1e-6 * nats[i]);
     }
 }
 
 /* Floats against doubles: what test_family_files.c allows a logit, for each token. */
-static void check_question(generator *g, const bpe *v, const cJSON *want, double allowed)
+static void check_question(inference *inf, const bpe *v, const cJSON *want, double allowed)
 {
     question q;
     question_tokens t;
@@ -112,12 +112,12 @@ static void check_question(generator *g, const bpe *v, const cJSON *want, double
     assert_int_equal(q.n, cJSON_GetArraySize(get(want, "likelihoods")));
     for (int i = 0; i < q.n; i++) {
         double golden = cJSON_GetArrayItem(get(want, "likelihoods"), i)->valuedouble;
-        likelihood[i] = likelihood_of(g, &t, i);
+        likelihood[i] = likelihood_of(inf, &t, i);
         if (!(fabs(likelihood[i] - golden) < allowed * (double)t.sizes[i]))
             fail_msg("'%s' '%s': %.8g, transformers has %.8g", q.query, q.choice[i], likelihood[i],
                      golden);
     }
-    check_ways(g, &q, &t, likelihood);
+    check_ways(inf, &q, &t, likelihood);
     question_choose(&q, likelihood, &plain, &normed);
     if (allowed < 1e-3) {
         assert_int_equal(plain, get(want, "choice")->valueint);
@@ -134,11 +134,11 @@ static void check_model(const char *dir, const cJSON *made, dtype type, device *
     const cJSON *want;
     snprintf(path, sizeof path, "test/golden/%s", get(made, "tokenizer")->valuestring);
     ok(bpe_open(path, &v));
-    generator *g = open_model(dir, type, dev);
+    inference *inf = open_model(dir, type, dev);
     /* bf16: 2^-9 of each of some 20 roundings that follow each other, of logits of a few units */
     cJSON_ArrayForEach(want, get(made, "questions"))
-        check_question(g, v, want, type == BF16 ? 0.2 : 3e-5);
-    generator_destroy(g);
+        check_question(inf, v, want, type == BF16 ? 0.2 : 3e-5);
+    inference_destroy(inf);
     bpe_close(v);
 }
 

@@ -129,23 +129,23 @@ static void check_same_tensors(const char *one, const char *two)
 
 /* Floats against doubles: eps times the root of the longest sum's length and of the operations that
  * follow each other (some 30 here), in the size of the logits, which is 1. */
-static void check_logits(const char *name, const cJSON *family, generator *g, const int32_t *tokens,
-                         int64_t n)
+static void check_logits(const char *name, const cJSON *family, inference *inf,
+                         const int32_t *tokens, int64_t n)
 {
     const cJSON *rows = cJSON_GetObjectItem(family, "logits");
-    float *logits = malloc((size_t)g->config.vocab * sizeof *logits);
+    float *logits = malloc((size_t)inf->config.vocab * sizeof *logits);
     assert_int_equal(cJSON_GetArraySize(rows), n);
     for (int64_t i = 0; i < n; i++) { /* a prompt of i tokens, then one more */
         const cJSON *want;
         int64_t v = 0;
-        decoder_begin(&g->decoder);
+        decoder_begin(&inf->decoder);
         if (i) {
-            decoder_push(&g->decoder, tokens, i);
-            ok(decoder_next(&g->decoder, logits));
+            decoder_push(&inf->decoder, tokens, i);
+            ok(decoder_next(&inf->decoder, logits));
         }
-        decoder_push(&g->decoder, tokens + i, 1);
-        ok(decoder_next(&g->decoder, logits));
-        decoder_end(&g->decoder);
+        decoder_push(&inf->decoder, tokens + i, 1);
+        ok(decoder_next(&inf->decoder, logits));
+        decoder_end(&inf->decoder);
         cJSON_ArrayForEach(want, cJSON_GetArrayItem(rows, (int)i))
         {
             if (!(fabs((double)logits[v] - want->valuedouble) < 3e-5))
@@ -153,21 +153,21 @@ static void check_logits(const char *name, const cJSON *family, generator *g, co
                          (long long)i, (long long)v, (double)logits[v], want->valuedouble);
             v += 4;
         }
-        assert_true(v >= g->config.vocab);
+        assert_true(v >= inf->config.vocab);
     }
     free(logits);
 }
 
 /* The model in DIR, in memory. */
-static generator *open_generator(const char *dir, bool widen, device *dev)
+static inference *open_inference(const char *dir, bool widen, device *dev)
 {
     weights *w;
-    generator *g;
+    inference *inf;
     ok(weights_open(dir, NULL, &w));
-    ok(generator_plan(&gpt_kind, weights_model(w), (generator_job){.on = &cpu_kind}, &g));
-    ok(generator_commit(g, dev, w, cast_widening(widen)));
+    ok(inference_plan(&gpt_kind, weights_model(w), (inference_job){.on = &cpu_kind}, &inf));
+    ok(inference_commit(inf, dev, w, cast_widening(widen)));
     weights_close(w);
-    return g;
+    return inf;
 }
 
 /* DIR/NAME, a new directory with model.safetensors and config.json of these. */
@@ -200,14 +200,14 @@ static void check_same_config(const char *dir, const char *again)
 static void check_half(const char *dir, device *dev)
 {
     weights *w;
-    generator *g;
+    inference *inf;
     small_run s;
     char arguments[400], file[320], again[320];
     ok(weights_open(dir, NULL, &w));
-    ok(generator_plan(&gpt_kind, weights_model(w), (generator_job){.on = &cpu_kind}, &g));
-    fails(generator_commit(g, dev, w, CAST_NONE), "BF16", "--widen");
+    ok(inference_plan(&gpt_kind, weights_model(w), (inference_job){.on = &cpu_kind}, &inf));
+    fails(inference_commit(inf, dev, w, CAST_NONE), "BF16", "--widen");
     weights_close(w);
-    generator_destroy(g);
+    inference_destroy(inf);
 
     snprintf(arguments, sizeof arguments, "--load %s --dtype bf16 --batch 1 --seq 8 --threads 1",
              dir);
@@ -217,16 +217,16 @@ static void check_half(const char *dir, device *dev)
     check_same_tensors(file, again);
     small_close(&s);
 
-    g = open_generator(dir, true, dev);
+    inf = open_inference(dir, true, dev);
     small_open(&s, arguments);
-    for (int i = 0; i < g->params.n; i++) {
-        const float *wide = g->params.row[i].value.data;
+    for (int i = 0; i < inf->params.n; i++) {
+        const float *wide = inf->params.row[i].value.data;
         const uint16_t *half = s.t->params.row[i].value.data;
-        for (int64_t k = 0; k < g->params.row[i].count; k++)
+        for (int64_t k = 0; k < inf->params.row[i].count; k++)
             assert_true(wide[k] == float_of_bf16(half[k]));
     }
     small_close(&s);
-    generator_destroy(g);
+    inference_destroy(inf);
 }
 
 static void check_family(const cJSON *family, char *const dirs[FORMS], const int32_t *tokens,
@@ -240,14 +240,14 @@ static void check_family(const cJSON *family, char *const dirs[FORMS], const int
     snprintf(file, sizeof file, "%s/model.safetensors", dirs[PLAIN]);
     for (file_form form = 0; form < FORMS; form++) {
         if (form == HALF) continue;
-        generator *g = open_generator(dirs[form], false, &dev);
-        assert_int_equal(params_count(&g->params),
+        inference *inf = open_inference(dirs[form], false, &dev);
+        assert_int_equal(params_count(&inf->params),
                          cJSON_GetObjectItem(family, "parameters")->valueint);
-        check_logits(family->string, family, g, tokens, n);
-        write_back(again, dirs[form], "again", &g->config, &g->params, &dev);
+        check_logits(family->string, family, inf, tokens, n);
+        write_back(again, dirs[form], "again", &inf->config, &inf->params, &dev);
         check_same_tensors(file, again);
         check_same_config(dirs[form], "again");
-        generator_destroy(g);
+        inference_destroy(inf);
     }
     check_half(dirs[HALF], &dev);
     cpu_close(&dev);
@@ -260,14 +260,14 @@ static void check_contradiction(const cJSON *family, const char *dir, device *de
     cJSON *wrong = cJSON_Duplicate(family, true), *config = cJSON_GetObjectItem(wrong, "config");
     bool tied = cJSON_IsTrue(cJSON_GetObjectItem(config, "tie_word_embeddings"));
     weights *w;
-    generator *g;
+    inference *inf;
     cJSON_DeleteItemFromObject(config, "tie_word_embeddings");
     cJSON_AddBoolToObject(config, "tie_word_embeddings", !tied);
     write_files(wrong, dir, PLAIN, dev);
     ok(weights_open(dir, NULL, &w));
-    ok(generator_plan(&gpt_kind, weights_model(w), (generator_job){.on = &cpu_kind}, &g));
-    fails(generator_commit(g, dev, w, false), "lm_head.weight", "tie_word_embeddings");
-    generator_destroy(g);
+    ok(inference_plan(&gpt_kind, weights_model(w), (inference_job){.on = &cpu_kind}, &inf));
+    fails(inference_commit(inf, dev, w, false), "lm_head.weight", "tie_word_embeddings");
+    inference_destroy(inf);
     weights_close(w);
     cJSON_Delete(wrong);
 }

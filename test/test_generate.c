@@ -48,23 +48,23 @@ static void close_all(small_run *s)
     small_close(s);
 }
 
-static generator *load(const small_run *s, int64_t stride, device *dev)
+static inference *load(const small_run *s, int64_t stride, device *dev)
 {
-    generator *g;
+    inference *inf;
     weights *w;
     must(weights_open(s->directory, NULL, &w));
-    must(generator_plan(&gpt_kind, weights_model(w),
-                        (generator_job){.stride = stride, .on = &cpu_kind}, &g));
+    must(inference_plan(&gpt_kind, weights_model(w),
+                        (inference_job){.stride = stride, .on = &cpu_kind}, &inf));
     must(cpu_device(2, dev));
-    must(generator_commit(g, dev, w, CAST_NONE));
+    must(inference_commit(inf, dev, w, CAST_NONE));
     weights_close(w);
-    return g;
+    return inf;
 }
 
-static void unload(generator *g, device *dev)
+static void unload(inference *inf, device *dev)
 {
-    assert_true(arena_canary_intact(g->arena));
-    generator_destroy(g);
+    assert_true(arena_canary_intact(inf->arena));
+    inference_destroy(inf);
     cpu_close(dev);
 }
 
@@ -82,14 +82,14 @@ static void test_loaded_is_trained(void **state)
     small_run s;
     device dev;
     train_and_write(&s);
-    generator *g = load(&s, 0, &dev);
+    inference *inf = load(&s, 0, &dev);
     for (int64_t n = 1; n <= CONTEXT; n++) {
         float want[V], got[V];
         logits_after(&s.t->decoder, ids, n, want);
-        logits_after(&g->decoder, ids, n, got);
+        logits_after(&inf->decoder, ids, n, got);
         assert_memory_equal(got, want, sizeof want);
     }
-    unload(g, &dev);
+    unload(inf, &dev);
     close_all(&s);
 }
 
@@ -100,14 +100,14 @@ static void test_plan(void **state)
     small_run s;
     device dev;
     train_and_write(&s);
-    generator *g = load(&s, 0, &dev);
-    arena_summary sum = arena_summarize(g->arena);
+    inference *inf = load(&s, 0, &dev);
+    arena_summary sum = arena_summarize(inf->arena);
     size_t cache = 2 * L * CONTEXT * C * sizeof(float), slack = 2 * L * 512;
     assert_true(sum.most[KIND_CACHE] >= cache && sum.most[KIND_CACHE] <= cache + slack);
     assert_true(sum.by_kind[KIND_CACHE] == sum.most[KIND_CACHE]);
     assert_int_equal(sum.most[KIND_GRADIENT], 0);
     assert_int_equal(sum.most[KIND_STATE], 0);
-    unload(g, &dev);
+    unload(inf, &dev);
     close_all(&s);
 }
 
@@ -132,10 +132,10 @@ static void test_scores(void **state)
     device dev;
     train_and_write(&s);
     for (int k = 0; k < 4; k++) {
-        generator *g = load(&s, strides[k], &dev);
+        inference *inf = load(&s, strides[k], &dev);
         for (int j = 0; j < 7; j++) {
             double got, want = 0;
-            must(scorer_run(&g->scorer, ids, lengths[j], &got));
+            must(scorer_run(&inf->scorer, ids, lengths[j], &got));
             for (int64_t i = 1; i < lengths[j]; i++) {
                 int64_t behind = i - CONTEXT; /* the first window scores up to token CONTEXT */
                 int64_t cut = behind > 0 ? (behind + strides[k] - 1) / strides[k] : 0;
@@ -145,7 +145,7 @@ static void test_scores(void **state)
                 fail_msg("stride %lld, %lld tokens: %.8f, want %.8f", (long long)strides[k],
                          (long long)lengths[j], got, want);
         }
-        unload(g, &dev);
+        unload(inf, &dev);
     }
     close_all(&s);
 }

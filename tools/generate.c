@@ -237,10 +237,10 @@ static error *parse(int argc, char **argv, options *o)
 
 void session_report(const session *s)
 {
-    arena_summary sum = arena_summarize(s->g->arena);
+    arena_summary sum = arena_summarize(s->inf->arena);
     char text[200];
     fprintf(stderr, "%s: %lld parameters; %s; %.1f MiB planned:", s->config.name,
-            (long long)params_count(&s->g->params), device_describe(&s->dev, text, sizeof text),
+            (long long)params_count(&s->inf->params), device_describe(&s->dev, text, sizeof text),
             (double)sum.peak / 1048576);
     for (int k = 0; k < KIND_COUNT; k++)
         if (sum.most[k])
@@ -249,7 +249,7 @@ void session_report(const session *s)
     fputc('\n', stderr);
 }
 
-error *session_start(session *s, generator_job job)
+error *session_start(session *s, inference_job job)
 {
     const options *o = s->o;
     float_cast cast = o->type == BF16 ? CAST_ROUND : cast_widening(o->widen);
@@ -258,8 +258,8 @@ error *session_start(session *s, generator_job job)
     job.adapters = s->adapters;
     job.type = o->type;
     job.on = s->dev.kind;
-    TRY(generator_plan(&gpt_kind, &s->config, job, &s->g));
-    return generator_commit(s->g, &s->dev, s->weights, cast);
+    TRY(inference_plan(&gpt_kind, &s->config, job, &s->inf));
+    return inference_commit(s->inf, &s->dev, s->weights, cast);
 }
 
 /* ---- files ---- */
@@ -309,7 +309,7 @@ static error *run_program(int argc, char **argv)
             : o.choices ? generate_choices(&s)
             : o.prompts ? generate_many(&s)
                         : generate_one(&s);
-    generator_destroy(s.g);
+    inference_destroy(s.inf);
     if (s.open) device_close(&s.dev);
     weights_close(s.weights);
     adapter_close(s.adapters);

@@ -39,13 +39,13 @@ typedef struct {
     bpe *vocab;
     chat *chat; /* ? */
     stop_ids stops;
-    generator *g;
+    inference *inf;
     device dev;
     bool open; /* the device */
 } session;
 
 /* Plans the job's program (adapters, type and device are the session's) and reads the model. */
-error *session_start(session *s, generator_job job) NODISCARD;
+error *session_start(session *s, inference_job job) NODISCARD;
 /* Parameters, device, memory: one line on standard error. */
 void session_report(const session *s);
 

@@ -168,7 +168,7 @@ static error *push_common(text_batch *b, row *const *rows, int64_t n, int32_t *i
 /* n <= batch rows, the shortest first; missing ones are copies of the first. */
 static error *generate_group(prompts *p, row **rows, int64_t n, int32_t *ids, float *logits)
 {
-    text_batch *b = &p->s->g->batch;
+    text_batch *b = &p->s->inf->batch;
     text_batch_begin(b);
     TRY(push_common(b, rows, n, ids, logits));
     for (;;) {
@@ -256,7 +256,7 @@ static error *generate_groups(prompts *p, int64_t texts)
     float *logits = NULL;
     row **rows = NULL;
     size_t printed = 0, most = TOGETHER * (size_t)texts;
-    error *e = alloc_array(&ids, (size_t)(texts * p->s->g->batch.room), sizeof *ids);
+    error *e = alloc_array(&ids, (size_t)(texts * p->s->inf->batch.room), sizeof *ids);
     if (!e) e = alloc_array(&logits, (size_t)(texts * p->s->config.vocab), sizeof *logits);
     if (!e) e = alloc_array(&rows, p->n, sizeof *rows);
     for (size_t i = 0; i < p->n && !e; i++)
@@ -293,7 +293,7 @@ static error *run_prompts(prompts *p)
                                 : read_lines(p));
     if (!p->n) return user_error("--prompts %s: there is no prompt in it", o->prompts);
     if ((size_t)texts > p->n) texts = (int64_t)p->n;
-    TRY(session_start(s, (generator_job){.texts = texts}));
+    TRY(session_start(s, (inference_job){.texts = texts}));
     TRY(chooser_open(&rule, tokens_to_choose(s), &p->chooser));
     double began = clock_now();
     TRY(generate_groups(p, texts));

@@ -87,9 +87,9 @@ static error *score(session *s, text *t)
         return user_error("--eval %s: %zu tokens, and a token is scored after another: give a "
                           "longer text",
                           o->eval, t->n);
-    TRY(session_start(s, (generator_job){.stride = stride}));
+    TRY(session_start(s, (inference_job){.stride = stride}));
     begun = clock_now();
-    TRY(scorer_run(&s->g->scorer, t->ids, (int64_t)t->n, &nats));
+    TRY(scorer_run(&s->inf->scorer, t->ids, (int64_t)t->n, &nats));
     bpe_token(s->vocab, t->ids[0], &first);
     double tokens = (double)(t->n - 1), bytes = (double)(t->n_bytes - first);
     session_report(s);
@@ -111,7 +111,7 @@ static error *score_windows(session *s, const token_set *set, int shard, tally *
     if (windows < 1) return NULL;
     TRY(alloc_array(&ids, (unsigned long)n, sizeof *ids));
     error *e = tokens_read(set, shard, 0, n, ids);
-    if (!e) e = scorer_run(&s->g->scorer, ids, n, &nats);
+    if (!e) e = scorer_run(&s->inf->scorer, ids, n, &nats);
     free(ids);
     t->nats += nats;
     t->tokens += (double)(n - 1);
@@ -130,7 +130,7 @@ static error *score_document(session *s, const int32_t *ids, const uint8_t *lear
     if (n > s->config.context + 1)
         return user_error("%lld tokens, the model's context is %lld", (long long)n,
                           (long long)s->config.context);
-    TRY(scorer_run_learned(&s->g->scorer, ids, learned, n, &nats));
+    TRY(scorer_run_learned(&s->inf->scorer, ids, learned, n, &nats));
     t->nats += nats;
     t->tokens += (double)scored;
     return NULL;
@@ -176,7 +176,7 @@ static error *score_shards(session *s)
     if (!isnan(o->numbers[STRIDE]))
         return user_error("--stride: not with a shard, whose windows are adjacent");
     TRY(tokens_open(&o->eval, 1, s->config.vocab, &set));
-    error *e = session_start(s, (generator_job){.stride = s->config.context});
+    error *e = session_start(s, (inference_job){.stride = s->config.context});
     for (int i = 0; i < tokens_shards(set) && !e; i++)
         e = score_shard(s, set, i, &t);
     tokens_close(set);
@@ -213,7 +213,7 @@ static error *score_examples(session *s)
     example_score x = {.s = s};
     if (!isnan(s->o->numbers[STRIDE]))
         return user_error("--stride: not with examples, each of which is a window");
-    TRY(session_start(s, (generator_job){.stride = s->config.context}));
+    TRY(session_start(s, (inference_job){.stride = s->config.context}));
     TRY(read_json_lines("--eval", s->o->eval, score_example, &x));
     if (x.t.tokens == 0)
         return user_error("--eval %s: nothing to learn in any example", s->o->eval);
@@ -252,7 +252,7 @@ typedef struct {
 static error *weigh(quiz *z, const question_tokens *t, int n, double *likelihood)
 {
     int64_t most = z->s->config.context + 1, size = (int64_t)t->n;
-    scorer *by = &z->s->g->scorer;
+    scorer *by = &z->s->inf->scorer;
     bool whole = true;
     scorer_ending endings[MOST_CHOICES] = {0};
     for (int i = 0; i < n; i++) {
@@ -342,7 +342,7 @@ static error *ask_all(quiz *z)
     session *s = z->s;
     TRY(read_json_lines("--choices", s->o->choices, take_question, z));
     if (!z->n) return user_error("--choices %s: there is no question in it", s->o->choices);
-    TRY(session_start(s, (generator_job){.stride = s->config.context}));
+    TRY(session_start(s, (inference_job){.stride = s->config.context}));
     double began = clock_now();
     for (size_t i = 0; i < z->n; i++)
         TRY(ask(z, &z->rows[i]));

@@ -130,7 +130,7 @@ typedef struct {
 static error *generate_tokens(session *s, chooser *p, const int32_t *prompt, size_t n,
                               float *logits, generation *of)
 {
-    decoder *d = &s->g->decoder;
+    decoder *d = &s->inf->decoder;
     output out = {.stream = s->o->stream, .copy = of->copy};
     int64_t count = (int64_t)s->o->numbers[TOKENS];
     decoder_begin(d);
@@ -272,7 +272,7 @@ error *generate_one(session *s)
     size_t n = 0;
     error *e = find_stops(s);
     if (!e && !s->chat) e = encode_prompt(s, &prompt, &n);
-    if (!e) e = session_start(s, (generator_job){0});
+    if (!e) e = session_start(s, (inference_job){0});
     if (!e) e = chooser_open(&rule, tokens_to_choose(s), &p);
     if (!e) e = alloc_array(&logits, (unsigned long)s->config.vocab, sizeof *logits);
     if (!e) e = s->chat ? chat_with(s, &p, logits) : generate_text(s, &p, prompt, n, logits);

@@ -104,7 +104,7 @@ static error *parse_arguments(int argc, char **argv, options *o)
 typedef struct {
     const options *o;
     image_card card;
-    generator *model;
+    inference *model;
     device dev;
     bool open; /* the device */
     source *data;
@@ -133,11 +133,11 @@ static error *open_model(session *s)
             "run of train_vit, or of Hugging Face's ViT",
             s->o->load);
     TRY(image_card_resizes(&s->card, s->o->load, "say one of them there"));
-    TRY(generator_plan(&image_kind, &s->card.model, (generator_job){.images = s->o->batch},
+    TRY(inference_plan(&image_kind, &s->card.model, (inference_job){.images = s->o->batch},
                        &s->model));
     TRY(cpu_device((int)s->o->threads, &s->dev));
     s->open = true;
-    return generator_commit_images(s->model, &s->dev, s->o->load, s->o->widen);
+    return inference_commit_images(s->model, &s->dev, s->o->load, s->o->widen);
 }
 
 static error *open_data(session *s)
@@ -180,7 +180,7 @@ static error *for_each(session *s,
     int64_t n = s->data->count, b = s->o->batch, classes = classes_of(s);
     for (int64_t first = 0; first < n; first += b) {
         TRY(source_read(s->data, first, b, s->inputs, s->targets));
-        TRY(generator_classify(s->model, s->inputs, s->logits));
+        TRY(inference_classify(s->model, s->inputs, s->logits));
         for (int64_t i = 0; i < b && first + i < n; i++) {
             int64_t label = label_of(s->targets + i * classes, classes);
             if (label >= 0) TRY(each(s, context, first + i, label, s->logits + i * classes));
@@ -454,7 +454,7 @@ int main(int argc, char **argv)
     error *e = parse_arguments(argc, words, &o);
     if (!e) e = run_session(&s);
     source_close(s.data);
-    generator_destroy(s.model);
+    inference_destroy(s.model);
     if (s.open) cpu_close(&s.dev);
     image_card_free(&s.card);
     free(s.inputs);

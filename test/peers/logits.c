@@ -10,22 +10,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static error *print_logits(generator *g, const char *ids)
+static error *print_logits(inference *inf, const char *ids)
 {
     float *logits;
-    TRY(alloc_array(&logits, (size_t)g->config.vocab, sizeof *logits));
+    TRY(alloc_array(&logits, (size_t)inf->config.vocab, sizeof *logits));
     error *e = NULL;
-    decoder_begin(&g->decoder);
+    decoder_begin(&inf->decoder);
     for (char *end; *ids && !e; ids = *end ? end + 1 : end) {
         int32_t id = (int32_t)strtol(ids, &end, 10);
-        if (end == ids || id < 0 || id >= g->config.vocab)
+        if (end == ids || id < 0 || id >= inf->config.vocab)
             e = user_error("'%.20s' is no token", ids);
         if (e) break;
-        decoder_push(&g->decoder, &id, 1);
-        e = decoder_next(&g->decoder, logits);
-        if (!e) fwrite(logits, sizeof *logits, (size_t)g->config.vocab, stdout);
+        decoder_push(&inf->decoder, &id, 1);
+        e = decoder_next(&inf->decoder, logits);
+        if (!e) fwrite(logits, sizeof *logits, (size_t)inf->config.vocab, stdout);
     }
-    decoder_end(&g->decoder);
+    decoder_end(&inf->decoder);
     free(logits);
     return e;
 }
@@ -33,12 +33,12 @@ static error *print_logits(generator *g, const char *ids)
 static error *run_model(const weights *w, const char *ids)
 {
     device dev = {0};
-    generator *g = NULL;
+    inference *inf = NULL;
     TRY(device_open(DEVICE_CPU, 1, NULL, &dev));
-    error *e = generator_plan(&gpt_kind, weights_model(w), (generator_job){.on = dev.kind}, &g);
-    if (!e) e = generator_commit(g, &dev, w, false);
-    if (!e) e = print_logits(g, ids);
-    generator_destroy(g);
+    error *e = inference_plan(&gpt_kind, weights_model(w), (inference_job){.on = dev.kind}, &inf);
+    if (!e) e = inference_commit(inf, &dev, w, false);
+    if (!e) e = print_logits(inf, ids);
+    inference_destroy(inf);
     device_close(&dev);
     return e;
 }
