@@ -17,14 +17,19 @@ static void *write_and_prune(void *argument)
     return NULL;
 }
 
-void checkpoint_thread_start(checkpoint_thread *t, checkpoints *all, int64_t keep, run_copy *copy)
+bool checkpoint_thread_start(checkpoint_thread *t, checkpoints *all, int64_t keep, run_copy *copy)
 {
     t->all = all;
     t->keep = keep;
     t->copy = copy;
     atomic_store(&t->done, false);
     t->started = !thread_start(&t->thread, STACK, write_and_prune, t);
-    if (!t->started) write_and_prune(t);
+    return t->started;
+}
+
+void checkpoint_thread_write(checkpoint_thread *t)
+{
+    write_and_prune(t);
 }
 
 bool checkpoint_thread_done(checkpoint_thread *t)

@@ -25,9 +25,12 @@ typedef struct {
     error *failure, *not_pruned;
 } checkpoint_thread;
 
-/* The copy is the thread's from here on.  Where no thread can be started, the caller writes.  all
- * is NULL: a rank's own part (run/run_state.h), after which the copy is taken back. */
-void checkpoint_thread_start(checkpoint_thread *t, checkpoints *all, int64_t keep, run_copy *copy);
+/* The copy is the thread's from here on.  False: no thread can be started, and the caller must have
+ * it written.  all is NULL: a rank's own part (run/run_state.h), after which the copy is taken
+ * back. */
+bool checkpoint_thread_start(checkpoint_thread *t, checkpoints *all, int64_t keep,
+                             run_copy *copy) NODISCARD;
+void checkpoint_thread_write(checkpoint_thread *t);
 
 /* Is one under way whose end need not be waited for? */
 bool checkpoint_thread_done(checkpoint_thread *t);

@@ -203,7 +203,23 @@ error *run_dir_checkpoint(run_dir *d, int64_t step)
     return NULL;
 }
 
-/* ---- in parts, beside the training ---- */
+/* ---- beside the training ---- */
+
+/* All ranks: has a thread write what is this one's (? copy, which is the thread's then).  A rank
+ * for which there is no thread tells the others before it writes itself, and they wait for it here,
+ * as long as a disk may take: in their next step they would not. */
+static error *write_beside(run_dir *d, checkpoints *all, run_copy *copy)
+{
+    bool alone = copy && !checkpoint_thread_start(&d->beside, all, d->o.keep, copy), any = alone;
+    error *e = comm_any(d->comm, &any);
+    double limit = comm_patience(d->comm, COMM_DISK_SECONDS);
+    if (alone) checkpoint_thread_write(&d->beside);
+    if (!e && any) e = comm_any(d->comm, &any);
+    comm_patience(d->comm, limit);
+    return e;
+}
+
+/* ---- in parts ---- */
 
 /* All ranks, with what went wrong in this one (consumed, as is the copy): once more, if there was
  * no room and an older checkpoint was removed. */
@@ -222,8 +238,7 @@ static error *begin_parts(run_dir *d, run_copy *copy)
         error *e = run_copy_begin(d->all, copy);
         if (!e && run_copy_begun(copy)) {
             d->parted = true;
-            checkpoint_thread_start(&d->beside, NULL, 0, copy);
-            return NULL;
+            return write_beside(d, NULL, copy);
         }
         TRY(begin_again(d, copy, e, &again));
     }
@@ -239,11 +254,11 @@ static error *conclude_parts(run_dir *d, int64_t *step)
     d->parted = false;
     *step = run_copy_step(copy);
     e = run_copy_conclude(d->all, copy, e);
-    if (!e && d->all)
-        checkpoint_thread_start(&d->beside, d->all, d->o.keep, copy);
-    else if (!e)
+    if (!e && !d->all) {
         run_copy_free(copy);
-    if (!e) return NULL;
+        copy = NULL;
+    }
+    if (!e) return write_beside(d, d->all, copy);
     double limit = comm_patience(d->comm, COMM_DISK_SECONDS); /* the first one removes files */
     e = begin_again(d, copy, e, &again);
     if (!e) e = begin_parts(d, copy);
@@ -269,7 +284,7 @@ void run_dir_drop_parts(run_dir *d)
     d->parted = false;
 }
 
-/* ---- beside the training ---- */
+/* ---- whole, or in parts ---- */
 
 error *run_dir_checkpoint_beside(run_dir *d, int64_t step)
 {
@@ -284,8 +299,8 @@ error *run_dir_checkpoint_beside(run_dir *d, int64_t step)
         run_copy_free(copy);
     else if (now.tensors.in_parts)
         e = begin_parts(d, copy);
-    else if (copy)
-        checkpoint_thread_start(&d->beside, d->all, d->o.keep, copy);
+    else
+        e = write_beside(d, d->all, copy);
     comm_patience(d->comm, limit);
     return e;
 }

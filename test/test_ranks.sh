@@ -517,6 +517,18 @@ done
         [ "$(grep -c 'no checkpoint of step [24]: rank 0: the part of rank 1: cannot write' limited.txt)" = 2 ] &&
         ok 'a thread of a rank that cannot write its part: no checkpoint, and it is said once' ||
         not_ok "a thread of a rank that cannot write its part: $(ls limited) $(grep -m 1 warning limited.txt)"
+    # a rank that can start no thread writes itself, for longer than the others would wait for a step: they know
+    if cc -D_GNU_SOURCE -O1 -shared -fPIC -o no_thread.so "$root/test/preload/no_thread.c" -ldl 2>no_thread.txt; then
+        for way in '' --checkpoint-parts; do
+            threadless="$root/build/release/$gpt $common --steps 3 --batch 3 --checkpoint-every 2 --checkpoint-async --bucket 0 --watchdog 2 $way --out alone"
+            rm -rf alone
+            mpirun -np 1 env LD_PRELOAD="$dir/no_thread.so" SLOW=4 $threadless : -np 1 $threadless >alone.txt 2>&1
+            [ -e alone/step_00000002/manifest.json ] && [ -e alone/step_00000003/manifest.json ] && grep -q 'step     2  checkpoint' alone.txt &&
+                ok "a rank that can start no thread, --checkpoint-async $way" || not_ok "a rank that can start no thread, --checkpoint-async $way: $(tail -n 1 alone.txt)"
+        done
+    else
+        not_ok "no_thread.so: $(tail -n 1 no_thread.txt)"
+    fi
     for i in 1 2 3 4 5 6 7; do
         [ $i -lt 5 ] && way= || way=--checkpoint-async
         rm -rf killed
