@@ -5,7 +5,7 @@
  * is compared with a sum in double, and with what plain C stores, bit by bit; what lies between the
  * rows of the output must stay.  Products of bf16, by pairs where the processor does that, are
  * compared with the sum only: two roundings for a pair, as in f32.  LONG=1 draws twenty times as
- * many.
+ * many; with a number as its argument it draws that many (valgrind.sh).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -193,11 +193,11 @@ static void check(const drawn *t, const float *out, double roundoff)
 
 static void test_drawn_sizes(void **state)
 {
-    (void)state;
+    const int64_t *asked = *state, many = asked ? *asked : tries(500, 10000);
     bool runs[KERNELS];
     for (int i = 0; i < KERNELS; i++)
         runs[i] = kernel_runs(kernels[i]);
-    for (int64_t n = 0; n < tries(500, 10000); n++) {
+    for (int64_t n = 0; n < many; n++) {
         drawn t = draw_one((uint64_t)n);
         fill(a, sizeof a / sizeof *a, t.seed * 3);
         fill(b, sizeof b / sizeof *b, t.seed * 3 + 1);
@@ -218,8 +218,8 @@ static void test_drawn_sizes(void **state)
 
 static void test_drawn_bf16(void **state)
 {
-    (void)state;
-    for (int64_t n = 0; n < tries(250, 5000); n++) {
+    const int64_t *asked = *state, many = asked ? *asked : tries(250, 5000);
+    for (int64_t n = 0; n < many; n++) {
         drawn t = draw_layer((uint64_t)n + 1000000);
         fill(a, sizeof a / sizeof *a, t.seed * 3);
         fill(b, sizeof b / sizeof *b, t.seed * 3 + 1);
@@ -234,9 +234,10 @@ static void test_drawn_bf16(void **state)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_drawn_sizes),
-                                       cmocka_unit_test(test_drawn_bf16)};
+    int64_t many = argc > 1 ? atoll(argv[1]) : 0, *ask = many > 0 ? &many : NULL;
+    const struct CMUnitTest tests[] = {cmocka_unit_test_prestate(test_drawn_sizes, ask),
+                                       cmocka_unit_test_prestate(test_drawn_bf16, ask)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
