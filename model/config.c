@@ -177,7 +177,7 @@ double config_parameters(const model_config *c)
 int64_t classifier_rows(const model_config *c, int64_t most_mib, int64_t rows, dtype type,
                         int64_t *ld)
 {
-    enum { MIB = 1 << 20, ROWS_OF_MIB = 32, ALIGN = 16 };
+    enum { MIB = 1 << 20, ROWS_OF_MIB = 16, ALIGN = 16 };
     *ld = (c->vocab + ALIGN - 1) / ALIGN * ALIGN;
     int64_t fit = most_mib * MIB / (*ld * (int64_t)dtype_size(type));
     if (fit > most_mib * ROWS_OF_MIB) fit = most_mib * ROWS_OF_MIB;

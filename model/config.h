@@ -297,7 +297,7 @@ model_config config_resized(const model_config *from, const model_config *sizes)
 double config_parameters(const model_config *c);
 
 /* Rows per chunk of the classifier's logits, for a batch of `rows`: limited to that many MiB, and
- * to 1024 rows for each 32 MiB, as more make its products no faster; in equal chunks.  *ld is the
+ * to 1024 rows for each 64 MiB, as more make its products no faster; in equal chunks.  *ld is the
  * padded length of a row. */
 int64_t classifier_rows(const model_config *c, int64_t most_mib, int64_t rows, dtype type,
                         int64_t *ld);

@@ -4,11 +4,21 @@
  *
  * The classifier is where a small model's memory goes: logits are (B T, V).  Softmax, loss and
  * gradient are one operation, in place, and rows are processed in chunks (classifier_rows: at most
- * 32 MiB of logits, or what --logits-mib says), so the logits of all rows never exist at once.  A
+ * 64 MiB of logits, or what --logits-mib says), so the logits of many rows never exist at once.  A
  * chunk's gradient replaces the rows of the norm's output that it was computed from:
  *
  *   for each chunk of rows:   logits = x W'  ->  dlogits (in place)  ->  dW += dlogits' x
  *                                                                   ->  x <- dlogits W
+ *
+ * Where gradients are consumed as they are complete, dW would wait for the embedding's part of it
+ * through all of backward, the largest of all gradients beside the largest activations.  If the
+ * logits are one chunk, smaller than dW and than what the blocks keep, they wait in its place:
+ *
+ *   forward      | head: logits, x <- dlogits W | backward of all blocks | dW = dlogits' x, embedding
+ *   activations  ################################### ... #
+ *   in between                                 [dlogits, x               ] [dW    ]
+ *
+ * The products are the same, and so are the bits.
  *
  * The chunk size depends on model, batch and device only, never on the available memory, so that no
  * memory setting changes the bits.
@@ -26,6 +36,7 @@ struct model {
     weight_ids first, head; /* first: the embedding's norm */
     weight_ids final;
     tensor raw, mean, rstd; /* input of the embedding's norm in a training step, (B,T) */
+    tensor hidden, logits;  /* ? (BT,C), (BT,V): while the head's gradient waits for its turn */
     block_ids *blocks;      /* [layers] */
     block_state *states;    /* [layers] */
     block_cache *caches;    /* [layers], between open_caches and close_caches */
@@ -200,23 +211,61 @@ static tensor rows_of(tensor vector, int64_t first, int64_t n)
     return tensor_of(s.data, s.type, SHAPE(n));
 }
 
-/* Losses of x (B,T,C) against targets, in memory for `room` rows; with backward, x becomes its own
- * gradient, if one is wanted.  Without targets only allocates the memory. */
-static void classify_rows(runtime *r, model *m, tensor x, tensor targets, int64_t room,
+/* The rows of a chunk of logits, for a batch of `rows`. */
+static int64_t chunk_rows(const model *m, int64_t rows, dtype type, int64_t *ld)
+{
+    int64_t mib = m->training.logits_mib ? m->training.logits_mib : DEFAULT_LOGITS_MIB;
+    return classifier_rows(&m->config, mib, rows, type, ld);
+}
+
+/* Whether the head's gradient is made last: at this point all that the blocks keep is there. */
+static bool head_waits(const runtime *r, model *m, tensor x)
+{
+    if (r->dev->failure || !grad_wanted(r, m->head.weight) || !params_at_once(r->params))
+        return false;
+    int64_t rows = tensor_rows(x), ld;
+    if (chunk_rows(m, rows, x.type, &ld) < rows) return false;
+    size_t kept = 0, logits = (size_t)(rows * ld) * dtype_size(x.type);
+    for (int l = 0; l < (int)m->config.layers; l++) {
+        tensor *all[BLOCK_KEPT];
+        block_kept(&m->states[l], all);
+        for (int i = 0; i < BLOCK_KEPT; i++)
+            kept += present(*all[i]) ? tensor_bytes(*all[i]) : 0;
+    }
+    int64_t weight = r->params->row[m->head.weight].count;
+    return logits < kept && logits < (size_t)weight * dtype_size(r->params->type);
+}
+
+/* dW and db of all rows, if they waited. */
+static void head_grad(runtime *r, model *m)
+{
+    if (!present(m->hidden)) return;
+    grad dw = begin_if_any(r, m->head.weight), db = begin_if_any(r, m->head.bias);
+    OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = m->hidden, .dout = m->logits);
+    arena_drop(r->arena, &m->logits);
+    arena_drop(r->arena, &m->hidden);
+    finish_if_any(r, m->head.weight);
+    finish_if_any(r, m->head.bias);
+}
+
+/* Losses of x (B,T,C) against targets, in memory for `room` rows; with backward, dx becomes its
+ * gradient, if one is wanted: dx is x, unless the head's gradient waits (m->hidden is x then).
+ * Without targets only allocates the memory. */
+static void classify_rows(runtime *r, model *m, tensor x, tensor dx, tensor targets, int64_t room,
                           const loss_sink *loss, bool backward)
 {
     if (r->dev->failure) return; /* x has no shape then */
     int64_t rows = present(targets) ? tensor_rows(x) : 0;
+    bool waits = present(m->hidden), now = backward && !waits;
     tensor losses =
         arena_take(r->arena, KIND_ACTIVATION, stat_type(x.type), SHAPE(room), NAME("losses", 0));
-    int64_t mib = m->training.logits_mib ? m->training.logits_mib : DEFAULT_LOGITS_MIB;
-    int64_t ld, chunk = classifier_rows(&m->config, mib, room, x.type, &ld);
+    int64_t ld, chunk = chunk_rows(m, room, x.type, &ld);
     tensor logits =
         arena_take(r->arena, KIND_ACTIVATION, x.type, SHAPE(chunk, ld), NAME("logits", 0));
     logits.dim[1] = m->config.vocab; /* the rest is padding */
     tensor w = param_use(r, m->head.weight), bias = use_if_any(r, m->head.bias);
-    grad dw = backward ? grad_begin(r, m->head.weight) : (grad){0};
-    grad db = backward && present(bias) ? grad_begin(r, m->head.bias) : (grad){0};
+    grad dw = now ? grad_begin(r, m->head.weight) : (grad){0};
+    grad db = now ? begin_if_any(r, m->head.bias) : (grad){0};
     for (int64_t first = 0, times; first < rows && !r->dev->failure; first += times * chunk) {
         int64_t n = rows - first < chunk ? rows - first : chunk;
         times = op_alike(r->dev, first && n == chunk ? (rows - first) / chunk : 1);
@@ -231,7 +280,8 @@ static void classify_rows(runtime *r, model *m, tensor x, tensor targets, int64_
         if (present(dw.t) || present(db.t))
             OP(linear_dw, r->dev, r->stream, .dw = dw, .db = db, .x = xs, .dout = part);
         if (grads_through(r, m->final))
-            OP(linear_dx, r->dev, r->stream, .dx = xs, .dout = part, .w = w);
+            OP(linear_dx, r->dev, r->stream, .dx = tensor_slice(dx, first, n), .dout = part,
+               .w = w);
         dw.accumulate = db.accumulate = true;
     }
     op_alike(r->dev, 1);
@@ -240,11 +290,14 @@ static void classify_rows(runtime *r, model *m, tensor x, tensor targets, int64_
         OP(sum, r->dev, r->stream, .sum = loss->sum, .accumulate = loss->accumulate,
            .x = rows_of(losses, 0, rows), .hyper = loss->hyper, .scale = loss->scale);
     if (backward) loss_agree(r, loss);
-    if (backward) grad_done(r, m->head.weight);
-    if (backward && present(bias)) grad_done(r, m->head.bias);
+    if (now) grad_done(r, m->head.weight);
+    if (now) finish_if_any(r, m->head.bias);
     param_done(r, m->head.weight);
     done_if_any(r, m->head.bias);
-    arena_drop(r->arena, &logits);
+    if (waits)
+        m->logits = logits;
+    else
+        arena_drop(r->arena, &logits);
     arena_drop(r->arena, &losses);
 }
 
@@ -278,7 +331,7 @@ static void classify_learned(runtime *r, model *m, tensor x, const batch *in, co
     tensor some = present(all) ? tensor_of(all.data, x.type, SHAPE(1, n, c)) : all;
     OP(embedding, r->dev, r->stream, .out = some, .tokens = rows_taken(in->rows, n),
        .wte = as_table(x));
-    classify_rows(r, m, some, in->targets, room, loss, backward);
+    classify_rows(r, m, some, some, in->targets, room, loss, backward);
     if (backward && grads_through(r, m->final)) {
         tensor scratch = arena_take(r->arena, KIND_WORKSPACE, I32, SHAPE(2, room),
                                     NAME("learned rows scratch", 0));
@@ -317,21 +370,27 @@ static void gpt_train(runtime *r, model *m, const batch *in, const loss_sink *lo
         rstd = arena_take(a, KIND_ACTIVATION, stat_type(last.type), per_row, NAME("final rstd", 0));
     }
     /* d is the final norm's output, then its gradient, then the residual stream's: all in one
-     * place. */
-    tensor d = arena_take(a, KIND_ACTIVATION, last.type, SHAPE(last.dim[0], last.dim[1], c->width),
-                          NAME("final norm", 0));
+     * place, unless the head's gradient still wants the output. */
+    shape all = SHAPE(last.dim[0], last.dim[1], c->width);
+    tensor d = arena_take(a, KIND_ACTIVATION, last.type, all, NAME("final norm", 0));
     apply_norm(r, c, m->final, d, last, mean, rstd);
+    if (below && !present(in->rows) && head_waits(r, m, d)) {
+        m->hidden = d;
+        d = arena_take(a, KIND_ACTIVATION, d.type, all, NAME("gradient of the final norm", 0));
+    }
     if (!below) arena_drop(a, &last);
     if (present(in->rows))
         classify_learned(r, m, d, in, loss, true);
     else
-        classify_rows(r, m, d, in->targets, tensor_rows(d), loss, true);
+        classify_rows(r, m, present(m->hidden) ? m->hidden : d, d, in->targets, tensor_rows(d),
+                      loss, true);
     if (below) apply_norm_grad(r, c, m->final, d, false, d, last, mean, rstd);
     arena_drop(a, &mean);
     arena_drop(a, &rstd);
     arena_drop(a, &last);
 
     blocks_backward(r, c, &m->training, m->blocks, d, m->states);
+    head_grad(r, m);
     embed_grad(r, m, in->inputs, d);
     arena_drop(a, &d);
     r->starts = (tensor){0};
@@ -351,7 +410,7 @@ static void gpt_evaluate(runtime *r, model *m, const batch *in, const loss_sink 
     if (present(in->rows))
         classify_learned(r, m, x, in, loss, false);
     else
-        classify_rows(r, m, x, in->targets, b * t, loss, false);
+        classify_rows(r, m, x, x, in->targets, b * t, loss, false);
     arena_drop(r->arena, &x);
     r->starts = (tensor){0};
 }
@@ -398,7 +457,7 @@ static void gpt_decode(runtime *r, model *m, const decode_step *s)
     tensor norm = take_part(r, b, t, s->room, m->config.width, NAME("final norm", 0));
     apply_norm(r, &m->config, m->final, norm, x, (tensor){0}, (tensor){0});
     arena_drop(r->arena, &x);
-    if (s->loss) classify_rows(r, m, norm, s->targets, b * s->room, s->loss, false);
+    if (s->loss) classify_rows(r, m, norm, norm, s->targets, b * s->room, s->loss, false);
     if (present(s->logits)) last_logits(r, m, norm, s->logits);
     arena_drop(r->arena, &norm);
 }

@@ -21,8 +21,9 @@ typedef struct {
     double drop_path; /* drop rate of the last block's branches; the first block's is 0 */
 } training_policy;
 
-/* Fits into a CPU's cache; a device may want more (device_kind.logits_mib). */
-enum { DEFAULT_LOGITS_MIB = 32 };
+/* 256 rows of GPT-2's vocabulary, with which a CPU's products are near their best
+ * (docs/bench-cpu.md); a device may want more (device_kind.logits_mib). */
+enum { DEFAULT_LOGITS_MIB = 64 };
 
 /* Everything kept, our own attention, no dropped branches. */
 extern const training_policy plain_training;

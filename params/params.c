@@ -516,7 +516,7 @@ static fold_part part_of(const params *p)
 
 /* ---- a complete gradient ---- */
 
-static bool at_once(const params *p)
+bool params_at_once(const params *p)
 {
     return p->policy == GRADS_RELEASE || p->policy == GRADS_FOLD;
 }
@@ -578,7 +578,7 @@ static void settle(runtime *r)
     p->backing->settle(p->backing->own, r);
     for (int i = 0; i < p->under_way; i++) {
         int id = p->queue[p->n + i];
-        if (at_once(p))
+        if (params_at_once(p))
             update(r, &id, 1);
         else if (collects(p, id))
             keep_collected(r, id);
@@ -615,7 +615,7 @@ static void finish_if_complete(runtime *r, param *row, int id)
     bool last = p->micro == p->micro_batches - 1;
     if (!p->training || row->updated) return;
     if (!row->has_gradient || row->writes < row->spec.writers || row->readers) return;
-    if (at_once(p)) {
+    if (params_at_once(p)) {
         row->updated = last;
         row->has_gradient = last; /* otherwise the next micro-batch starts a new one */
     } else if (collects(p, id)) {
@@ -625,7 +625,7 @@ static void finish_if_complete(runtime *r, param *row, int id)
     }
     if (collects(p, id) || (stored(p, id) && p->policy != GRADS_FOLD && last))
         enqueue(r, id);
-    else if (at_once(p))
+    else if (params_at_once(p))
         update_soon(r, id);
 }
 

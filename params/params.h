@@ -239,6 +239,8 @@ shape param_own_shape(const params *p, int id);
 tensor param_part(const param *row, int64_t first, int64_t n, int64_t *skipped);
 /* Does each rank update only a part? */
 bool params_divided(const params *p);
+/* Whether a gradient is consumed, and its space freed, as soon as it is complete. */
+bool params_at_once(const params *p);
 /* Are some values or masters stored otherwise than they are used, and filled by
  * param_fill_begin? */
 bool params_fill(const params *p);

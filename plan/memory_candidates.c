@@ -79,9 +79,11 @@ static void take_forms(options *o, int master, int state)
     }
 }
 
+/* Of two that take the same time, the one that moves less, then the smaller one. */
 static bool faster(const candidate *a, const candidate *b)
 {
-    return a->seconds < b->seconds || (a->seconds <= b->seconds && a->peak < b->peak);
+    if (a->seconds < b->seconds || a->seconds > b->seconds) return a->seconds < b->seconds;
+    return a->far != b->far ? a->far < b->far : a->peak < b->peak;
 }
 
 static void consider(search *s, const candidate *c)

@@ -3,7 +3,7 @@
  * What may be chosen without changing what is trained: how much backward recomputes
  * (model/recompute.h), how the batch of a step is split into micro-batches, and where gradients
  * are. What --allow lists may be chosen, too, although it changes the training: the storage of
- * weights and states (core/stored_numbers.h).  The classifier's chunks have 32 MiB of logits at
+ * weights and states (core/stored_numbers.h).  The classifier's chunks have 64 MiB of logits at
  * most, and stay as they are, since their size changes the order of sums (model/gpt.c); but where a
  * device prefers larger ones and --logits-mib was not given, smaller ones are tried, too.
  *

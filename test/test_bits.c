@@ -207,6 +207,25 @@ static void test_adama(void **state)
     }
 }
 
+/* In a batch of few rows the head's gradient is made last where gradients are released
+ * (model/gpt.c): of a tied head and of one of its own, in one micro-batch of adama, too. */
+static void test_head_gradient_last(void **state)
+{
+    (void)state;
+    static const char *const sizes[] = {
+        SMALL_MODEL "--batch 1 ", "--model llama-nano --vocab 59 --batch 1 --seq 18 --threads 2 "};
+    for (int i = 0; i < 2; i++) {
+        all_policies_agree(sizes[i], "adamw", "0", 1, true, "");
+        setting base = {"adamw", "fused", "own", "0", 1, sizes[i]},
+                folds = {"adama", "fused", "auto", "0", 1, sizes[i]};
+        small_result want = train(&base, ""), got = train(&folds, "");
+        assert_int_equal(got.policy, GRADS_FOLD);
+        same(&base, &want, &folds, &got);
+        small_free(&want);
+        small_free(&got);
+    }
+}
+
 /* lion_r's passes substitute variables: see below. */
 static void test_lion(void **state)
 {
@@ -427,6 +446,7 @@ int main(void)
         cmocka_unit_test(test_images),
         cmocka_unit_test(test_families),
         cmocka_unit_test(test_adama),
+        cmocka_unit_test(test_head_gradient_last),
         cmocka_unit_test(test_adan),
         cmocka_unit_test(test_sgd),
         cmocka_unit_test(test_muon),

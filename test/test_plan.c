@@ -310,6 +310,54 @@ static void test_overlay_and_release_lower_the_peak(void **state)
     assert_true(release < overlay && overlay < own);
 }
 
+typedef struct {
+    int64_t gradient, kept; /* times: when the first is taken, until when the second is there */
+} meeting;
+
+static void look_at(void *context, const block_info *b)
+{
+    meeting *m = context;
+    if (b->kind == KIND_GRADIENT && !strcmp(b->name, "wte.weight")) m->gradient = b->start;
+    if (!strcmp(b->name, "h0.pre")) m->kept = b->end;
+}
+
+/* Whether the embedding's gradient is taken when the blocks' activations are gone. */
+static bool head_waits(const char *arguments)
+{
+    options o;
+    trainer *t;
+    char text[SMALL_TEXT];
+    must(small_parse(arguments, text, &o));
+    must(trainer_plan(&o, o.task->kind, &t));
+    meeting m = {0};
+    arena_visit(t->arena, look_at, &m);
+    assert_true(m.gradient > 0 && m.kept > 0);
+    trainer_destroy(t);
+    options_free(&o);
+    return m.gradient > m.kept;
+}
+
+/* The head's gradient is made last where its logits are less memory than it, and than the
+ * activations, and are made at once: the peak is less by almost the difference. */
+static void test_head_gradient_waits(void **state)
+{
+    (void)state;
+    static const char few[] = "--model gpt2-124m --batch 4 --seq 64 --optim adamw_r";
+    assert_true(head_waits(few));
+    assert_false(
+        head_waits("--model gpt2-124m --batch 4 --seq 64 --optim adamw_r --logits-mib 32"));
+    assert_false(head_waits("--model gpt2-124m --batch 4 --seq 256 --optim adamw_r "
+                            "--logits-mib 512"));
+    assert_false(head_waits("--model gpt2-124m --batch 4 --seq 64 --optim adamw_r "
+                            "--layers 1"));
+    int64_t n;
+    size_t waits = small_plan(few, &n).peak,
+           early = small_plan(
+                       "--model gpt2-124m --batch 4 --seq 64 --optim adamw_r --logits-mib 32", &n)
+                       .peak;
+    assert_true(waits + ((size_t)100 << 20) < early);
+}
+
 /* In every family sqrt keeps few of the blocks' inputs, which block keeps. */
 static void test_sqrt_recomputes_inputs(void **state)
 {
@@ -482,6 +530,7 @@ int main(void)
         cmocka_unit_test(test_settings_at_random),
         cmocka_unit_test(test_copies_of_n),
         cmocka_unit_test(test_overlay_and_release_lower_the_peak),
+        cmocka_unit_test(test_head_gradient_waits),
         cmocka_unit_test(test_sqrt_recomputes_inputs),
         cmocka_unit_test(test_adama_needs_one_layer),
         cmocka_unit_test(test_muon_copies),

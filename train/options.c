@@ -176,7 +176,7 @@ static const option_row common[] = {
      "it starts, takes the model and has room, else flash)",
      TEXT, RUN, TOLD, 0, FIELD(attention), 0, 0, NULL},
     {"logits-mib", "N",
-     "most MiB of logits at a time; 0 = 32, on a GPU 512, where larger products are faster "
+     "most MiB of logits at a time; 0 = 64, on a GPU 512, where larger products are faster "
      "(the last bits depend on it)",
      INTEGER, RUN, TOLD, 0, FIELD(training.logits_mib), 0, 1 << 20, NULL},
     {"no-cuda-graph", NULL,
