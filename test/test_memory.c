@@ -3,6 +3,8 @@
  * The linker sends every allocation of this program through the functions below (--wrap, see the
  * Makefile), and /proc/self/maps shows what libraries map behind its back: OpenBLAS maps a buffer
  * per thread when the device is opened, before the arena is there; that is counted and reported.
+ *
+ * Two steps, the second of which is as every later one is; LONG=1: four.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +14,7 @@
 
 #include "base/process_memory.h"
 #include "io/params_file.h"
+#include "test/long.h"
 #include "test/small_run.h"
 #include "run/run_state.h"
 #include "train/contents.h"
@@ -127,7 +130,7 @@ static void one_run(const char *arguments)
                   (double)(opened - before - peak) / 1048576.0);
     large = 0;
     watching = true;
-    for (int64_t step = 1; step <= 4; step++) {
+    for (int64_t step = 1; step <= tries(2, 4); step++) {
         step_result r;
         must(trainer_step(s.t, s.data, step, 1e-3, &r));
     }
