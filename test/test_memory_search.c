@@ -2,7 +2,8 @@
  * the same.
  *
  * The rates are given, so that the choice is the same on every machine.  What is counted is held
- * against formulas for a model small enough to add up by hand.
+ * against formulas for a model small enough to add up by hand.  LONG=1: finer steps of what there
+ * is.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -90,9 +91,9 @@ static void test_choice_fits(void **state)
 {
     (void)state;
     static const char *const runs[] = {
-        SMALL_MODEL "--layers 5 --batch 12 --optim adamw --memory 1M",
-        SMALL_MODEL "--layers 5 --batch 12 --optim adan_r --grad-clip 1 --memory 1M",
-        SMALL_VIT "--layers 5 --batch 12 --optim lion_r --memory 1M",
+        SMALL_MODEL "--layers 5 --batch 6 --optim adamw --memory 1M",
+        SMALL_MODEL "--layers 5 --batch 6 --optim adan_r --grad-clip 1 --memory 1M",
+        SMALL_VIT "--layers 5 --batch 6 --optim lion_r --memory 1M",
         SMALL_MODEL "--layers 5 --batch 4 --accum 3 --optim adama --memory 1M"};
     for (int i = 0; i < (thin_run() ? 2 : 4); i++) {
         options o, plain;
@@ -102,9 +103,11 @@ static void test_choice_fits(void **state)
         size_t full = arena_peak(t->arena);
         double fastest = fit_seconds(&t->work, F32, &rates), last = INFINITY;
         trainer_destroy(t);
-        for (double part = 0.6; part <= 1.05; part += thin_run() ? 0.2 : 0.05) {
+        for (size_t percent = 65; percent <= 105; percent += thin_run()   ? 20
+                                                             : long_run() ? 5
+                                                                          : 10) {
             options chosen = o;
-            size_t bytes = (size_t)(part * (double)full);
+            size_t bytes = full * percent / 100;
             error *e = fit_memory(&chosen, o.task->kind, bytes, &rates, NULL);
             if (e) {
                 assert_non_null(strstr(error_text(e), "nothing fits"));
@@ -198,10 +201,20 @@ static int ordered_ways(const error *e, size_t bytes)
     return n;
 }
 
-/* The fewest bytes, to a KiB, that these options train in. */
+/* The fewest bytes, to a KiB, that these options train in: where a refusal says, to a tenth of a
+ * MiB.  Each try plans all settings. */
 static size_t least_bytes(const options *o)
 {
-    size_t most = (size_t)1 << 26, least = 0;
+    enum { FEW = 1024, ABOUT = 1 << 16 };
+    options refused = *o;
+    error *why = fit_memory(&refused, &gpt_kind, FEW, &rates, NULL);
+    assert_non_null(why);
+    static const char nothing[] = "nothing fits; ";
+    const char *missing = strstr(error_text(why), nothing);
+    assert_non_null(missing);
+    size_t said = FEW + (size_t)(strtod(missing + strlen(nothing), NULL) * 1048576),
+           most = said + ABOUT, least = said > ABOUT ? said - ABOUT : 0;
+    error_free(why);
     while (most - least > 1024) {
         options tried = *o;
         size_t middle = least + (most - least) / 2;
@@ -250,7 +263,7 @@ static void test_attention_gives_way(void **state)
         char arguments[300], *text = NULL;
         size_t length;
         snprintf(arguments, sizeof arguments,
-                 SMALL_MODEL "--width 64 --heads 4 --context 256 --batch 12 --dtype bf16 --device "
+                 SMALL_MODEL "--width 64 --heads 4 --context 256 --batch 4 --dtype bf16 --device "
                              "cuda --memory 1M --attention %s",
                  methods[i]);
         parse(arguments, &o[i]);
@@ -516,7 +529,10 @@ static char *table_of(const char *words, size_t size)
 static void test_presets(void **state)
 {
     (void)state;
-    char *text = table_of("--plan --memory 1M,80G", (size_t)80 << 30);
+    /* with sanitizers a few: test_presets_of_cudnn goes through all of them */
+    const char *words =
+        thin_run() ? "--plan --memory 1M,80G --model gpt2*" : "--plan --memory 1M,80G";
+    char *text = table_of(words, (size_t)80 << 30);
     assert_non_null(strstr(text, "\n  adamw "));
     assert_non_null(strstr(text, "\n  lion_r "));
     assert_non_null(strstr(text, "\n  muon "));
@@ -533,7 +549,7 @@ static void test_presets_of_forms(void **state)
     if (thin_run()) return; /* the same searches as those of the next */
     for (int i = 0; i < 3; i++) {
         char words[100];
-        snprintf(words, sizeof words, "--plan --memory 1M,2G%s", forms[i]);
+        snprintf(words, sizeof words, "--plan --memory 1M,2G --model gpt2*%s", forms[i]);
         text[i] = table_of(words, (size_t)2 << 30);
         assert_non_null(strstr(text[i], "\n  lion_r "));
         if (i) assert_null(strstr(text[i], "\n  muon ")); /* it is there in fp32 alone */
