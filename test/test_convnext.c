@@ -9,6 +9,7 @@
 
 #include "io/params_file.h"
 #include "model/model.h"
+#include "test/long.h"
 #include "test/image_bed.h"
 #include "test/ref.h"
 #include "test/scratch.h"
@@ -138,7 +139,9 @@ static void test_same_bits(void **state)
         {"--freeze *conv_dw* --freeze *norm*",
          "--freeze *conv_dw* --freeze *norm* --recompute gelu"},
     };
-    small_same_runs(SMALL_CONV, pairs, sizeof pairs / sizeof *pairs);
+    /* a sanitizer sees in one step what it sees in three */
+    small_same_runs(thin_run() ? SMALL_CONV "--steps 1 " : SMALL_CONV, pairs,
+                    sizeof pairs / sizeof *pairs);
 }
 
 /* Each level plans less than the one before. */
