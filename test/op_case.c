@@ -394,7 +394,7 @@ static bool left_out(const bench *b, const op_case *t)
     uint64_t hash = t->seed * 0x9e3779b97f4a7c15u >> 40;
     if (!rig_slow()) return thin_run() && b->cases >= 20 && hash % 4;
     if (b->cases < 20) return rig_once() && b->cases % 5;
-    return hash % (rig_once() ? 6 : b->work == BF16 ? 5 : 3);
+    return hash % (rig_once() || b->work == F32 ? 6 : 10);
 }
 
 bool case_left_out(bench *b, op_case *t)
