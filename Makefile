@@ -43,21 +43,23 @@ BUILD   ?= build/$(if $(SAN),san,release)
 TEXT    ?=
 
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Werror
-FLAGS   := -std=c17 -D_GNU_SOURCE -I. -g -fopenmp -march=$(ARCH) -fno-math-errno -fno-trapping-math $(WARN)
+# lines and functions, which is what reports of sanitizers and backtraces name; for a debugger, DEBUG=-g
+DEBUG   ?= -g1
+FLAGS   := -std=c17 -D_GNU_SOURCE -I. $(DEBUG) -fopenmp -march=$(ARCH) -fno-math-errno -fno-trapping-math $(WARN)
 OPT     := -O3
 ifneq ($(SAN),)
 FLAGS   += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DREGRAD_DEBUG
 OPT     := -O1
-# what the tests test is a shared library here (TESTED); where variables are is not needed for reports, and costs a fifth
-# of the compiler's time
-FLAGS   += -fPIC -fno-semantic-interposition -fno-var-tracking
+# what the tests test is a shared library here (TESTED)
+FLAGS   += -fPIC -fno-semantic-interposition
 else
 # the same objects make the programs and the library (make library)
 FLAGS   += -fPIC -fvisibility=hidden
 endif
 LIBS    := -lcjson -lz -lm -lpthread -ldl
-# programs with sanitizers are large, and there are more than a hundred: a fast linker, where there is one
-LIBS    += $(if $(SAN),$(firstword $(foreach linker,lld gold,$(if $(shell command -v ld.$(linker)),-fuse-ld=$(linker)))))
+# there are more than two hundred tests: a fast linker, where there is one
+FAST_LD := $(firstword $(foreach linker,lld gold,$(if $(shell command -v ld.$(linker)),-fuse-ld=$(linker))))
+LIBS    += $(if $(SAN),$(FAST_LD))
 
 NVCC      ?= $(shell command -v nvcc)
 CUDA      ?= $(if $(SAN),$(if $(X86),sim,none),$(if $(NVCC),nvcc,none))
@@ -132,7 +134,9 @@ LIB_SRC  := $(filter-out train/task_of_% ranks/mpi$(if $(filter yes,$(MPI)),_non
 # what computes on the CPU, once for each kind of processor
 CPU_ONCE    := cpu/cpu_device.c cpu/pool.c cpu/blas.c
 CPU_SRC     := $(filter-out $(CPU_ONCE),$(filter cpu/%,$(LIB_SRC)))
-CPU_KERNELS := plain $(if $(X86),avx2 avx512) $(if $(ARM64),neon)
+# with sanitizers, whose code is for the tests here, without what this processor cannot run: it was a tenth of the time
+AVX512      := $(if $(SAN),$(findstring __AVX512VL__,$(shell $(CC) -march=$(ARCH) -dM -E -x c /dev/null)),yes)
+CPU_KERNELS := plain $(if $(X86),avx2 $(if $(AVX512),avx512)) $(if $(ARM64),neon)
 CPU_FLAGS_plain  := $(if $(X86),-march=x86-64) $(if $(ARM64),-DPLAIN_LANES)
 # GCC would load all of a tile's numbers of a before it multiplies, and sums would leave the registers
 CPU_FLAGS_neon   := -fno-schedule-insns $(NEON_OPT)
@@ -168,6 +172,7 @@ left_out = $(if $(filter yes,$(1)),,@echo "  left out: $(2) (to have it: make de
 # what people run carries no debug information (it is four fifths of a program); STRIP= keeps it
 STRIP   ?= $(if $(SAN),,-Wl,--strip-debug)
 $(PROGRAMS:%=$(BUILD)/%) $(BUILD)/test_% $(BUILD)/cuda_%: LIBS += $(STRIP)
+$(BUILD)/test_% $(BUILD)/cuda_%: LIBS += $(if $(SAN),,$(FAST_LD))
 
 # programs have libgomp in them, where there is libgomp.a (tools/openmp_spin.c says why)
 GOMP    := $(if $(SAN),,$(filter /%,$(shell $(CC) -print-file-name=libgomp.a)))
@@ -252,6 +257,9 @@ $(BUILD)/bench_products: $(BUILD)/tools/bench_products.o $(LIB)
 	$(Q)$(CC) $(FLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
 # ---- tests ----
+
+# optimizing what runs once takes longer than running it
+$(BUILD)/test/test_%.o: OPT := -O1
 
 TEST_HELP := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard test/test_*.c test/rig_*.c),$(wildcard test/*.c)))
 TESTS     := $(patsubst test/%.c,$(BUILD)/%,$(wildcard test/test_*.c))
@@ -350,11 +358,12 @@ $(BUILD)/test_fault: $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/fault/*.c)) $(G
 
 # fuzz targets: clang's libFuzzer, and only what reads files (no OpenMP, no BLAS)
 FUZZ_CC     ?= clang
-FUZZ_FLAGS  := -std=c17 -D_GNU_SOURCE -I. -g -O1 -DREGRAD_DEBUG -Wall -Wextra -Werror \
+FUZZ_FLAGS  := -std=c17 -D_GNU_SOURCE -I. $(DEBUG) -O1 -DREGRAD_DEBUG -Wall -Wextra -Werror \
                -Wno-unknown-pragmas -Wno-format-zero-length -fno-omit-frame-pointer -fsanitize=address,undefined \
                -fno-sanitize-recover=all
 FUZZ_SRC    := $(filter base/%.c core/%.c ranks/comm.c params/%.c optim/%.c data/%.c infer/chat_tokens.c infer/choices.c io/%.c model/%.c run/%.c train/option_row.c train/options_file.c,$(LIB_SRC))
 FUZZ        := $(patsubst fuzz/fuzz_%.c,build/fuzz/%,$(wildcard fuzz/fuzz_*.c))
+$(FUZZ): LIBS += $(FAST_LD)
 # the calls that read files: a target's files are in memory (fuzz/memory_files.h)
 FUZZ_CALLS  := open close read pread stat fstat access fopen gzopen
 build/fuzz/data/images/%.o build/fuzz/fuzz/fuzz_images.o: FUZZ_FLAGS += $(if $(filter yes,$(JPEG)),-DWITH_JPEG) $(if $(filter yes,$(PNG)),-DWITH_PNG) $(if $(filter yes,$(WEBP)),-DWITH_WEBP)

@@ -8,6 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __x86_64__
+/* A build with sanitizers has it only for a processor that runs it. */
+extern const cpu_kernel cpu_kernel_avx512 __attribute__((weak));
+#endif
+
 /* The kernels, best first, and whether this processor supports what each was compiled for. */
 static const struct {
     const char *name;
@@ -30,6 +35,7 @@ static bool runs_here(int kernel)
 {
 #ifdef __x86_64__
     __builtin_cpu_init();
+    if (!kernels[kernel].kernel) return false;
     if (kernel < 2 && !__builtin_cpu_supports("x86-64-v4")) return false;
     if (kernel == 0) return __builtin_cpu_supports("avx512bf16");
     if (kernel == 2) return __builtin_cpu_supports("x86-64-v3");

@@ -76,10 +76,11 @@ CXX      := g++
 SIM_SRC  := $(sort $(wildcard test/cudasim/*.cpp))
 SIM_INC  := -I. -Itest/cudasim/include -DCUDASIM
 # kernels under the sanitizers; the emulator without them, for it changes stacks
-SIM_CXX  := -std=c++20 -g -fPIC $(SIM_INC) -Wall -Wextra -Werror -Wno-unknown-pragmas \
+SIM_CXX  := -std=c++20 $(DEBUG) -fPIC $(SIM_INC) -Wall -Wextra -Werror -Wno-unknown-pragmas \
             -Wno-missing-field-initializers -Wno-unused-function -fno-strict-aliasing
-SIM_CU   := -O1 -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
-            -fno-omit-frame-pointer -fno-var-tracking
+KERNEL   := -Itest/cudasim/kernel -Wdouble-promotion # with C's math.h
+SIM_CU   := $(KERNEL) -O1 -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
+            -fno-omit-frame-pointer
 
 DEVICES := $(patsubst %.c,$(BUILD)/%.o,$(filter-out cuda/driver.c cuda/library.c cuda/lt.c cuda/nccl_load.c cuda/cudnn_load.c,$(CU_C))) $(CU_SRC:%=$(BUILD)/%.o) \
            $(SIM_SRC:%=$(BUILD)/%.o)
@@ -94,7 +95,7 @@ $(BUILD)/%.cu.o: %.cu $(BUILD)/flags
 # for the race detector: clang tells of every access (gcc leaves out some of whole structures), and
 # what it leaves to memcpy and its kin is told, too
 RACE_CXX   ?= clang++
-RACE_CU    := -O1 -ffp-contract=off -fsanitize=thread
+RACE_CU    := $(KERNEL) -O1 -ffp-contract=off -fsanitize=thread
 RACE_NAMES := objcopy $(foreach f,memcpy memmove memset,--redefine-sym $(f)=__tsan_$(f))
 $(BUILD)/%.cu.race.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)

@@ -10,6 +10,7 @@
  * that the GPU reads directly (pinned).
  */
 #include "cuda/cuda_internal.h"
+#include "cuda/lt.h"
 
 #include "core/segment.h"
 
@@ -269,11 +270,12 @@ static error *open_on(device *dev)
     cuda_state *s = cuda_state_of(dev);
     TRY(look_for_gpu(s));
     if (!CUDA_OK(dev, cudaSetDevice(0))) return device_status(dev);
-    TRY(lt_load(&s->lt));
-    cublasStatus_t status = s->lt.Create(&s->handle);
+    TRY(alloc_array(&s->lt, 1, sizeof *s->lt));
+    TRY(lt_load(&s->lt->call));
+    cublasStatus_t status = s->lt->call.Create(&s->lt->handle);
     if (status)
         return user_error("cublasLt does not start on %s: %s", s->name,
-                          s->lt.GetStatusName(status));
+                          s->lt->call.GetStatusName(status));
     open_streams(dev);
     if (!dev->failure) open_stages(dev);
     return dev->failure ? device_status(dev) : try_kernel(dev);
@@ -303,8 +305,9 @@ void cuda_close(device *dev)
         if (s->stream[i]) cudaStreamDestroy(s->stream[i]);
     }
     close_stages(s);
-    if (s->handle) s->lt.Destroy(s->handle);
-    lt_unload(&s->lt);
+    if (s->lt && s->lt->handle) s->lt->call.Destroy(s->lt->handle);
+    if (s->lt) lt_unload(&s->lt->call);
+    free(s->lt);
     error_free(dev->failure);
     free(s);
     *dev = (device){0};

@@ -4,7 +4,6 @@
 
 #include "cuda/cuda.h"
 #include "core/narrow.h"
-#include "cuda/lt.h"
 
 #include <cuda_runtime_api.h>
 
@@ -17,15 +16,7 @@ void *cuda_graph_end(device *dev, int stream);
 void cuda_graph_launch(device *dev, int stream, void *graph);
 void cuda_graph_free(device *dev, void *graph);
 
-enum { PLANS = 64, CUDA_SUMS_AT_ONCE = 64, PRODUCT_KEYS = 22, PRODUCT_ALGORITHMS = 8 };
-
-/* Algorithms of cublasLt, and the product they were found for. */
-typedef struct {
-    int64_t key[PRODUCT_KEYS];
-    cublasLtMatmulAlgo_t algo[PRODUCT_ALGORITHMS]; /* the library's first choice first */
-    size_t workspace[PRODUCT_ALGORITHMS];
-    int n, at; /* their number; those before `at` turned out to be refused */
-} product_plan;
+enum { CUDA_SUMS_AT_ONCE = 64 };
 
 /* Host memory that the GPU reads directly; a batch of 1024 x 1024 tokens is 4 MiB. */
 enum { CUDA_STAGES = 2, CUDA_STAGE = 4 << 20 };
@@ -40,17 +31,14 @@ typedef struct {
     cudaStream_t stream[STREAM_COUNT];
     cudaEvent_t event[STREAM_COUNT]; /* the last one recorded on each stream */
     cuda_stage stage[CUDA_STAGES];
-    unsigned puts; /* pinned buffers for copies */
-    lt_library lt;
-    cublasLtHandle_t handle;
+    unsigned puts;       /* pinned buffers for copies */
+    struct lt_state *lt; /* NULL until the library is loaded; lt.h, which kernels do without */
     /* In the lent workspace; NULL and 0 until then. */
     unsigned long long *counter; /* (1), of nonfinite */
     double *sums[STREAM_COUNT];  /* (CUDA_SUMS_AT_ONCE, SEGMENTS), of sumsq and column_sums */
     void *workspace;             /* for libraries, on STREAM_COMPUTE */
     size_t workspace_bytes;
-    tensor narrow; /* ? for operands in 8 bits */
-    product_plan plan[PLANS];
-    int64_t plans;             /* ever made; the oldest is replaced */
+    tensor narrow;             /* ? for operands in 8 bits */
     struct cudnn_state *cudnn; /* NULL until it is asked for */
     comm *ranks;               /* ? this GPU's rank among them */
     /* ? With ranks: work on a stream may wait for other ranks forever; so the host waits here

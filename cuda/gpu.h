@@ -10,7 +10,6 @@
 #define REGRAD_CUDA_GPU_H
 
 #include <cuda_runtime.h>
-#include <cublasLt.h>
 #include <float.h>
 #include <math.h>
 #include <stdbool.h>

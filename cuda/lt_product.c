@@ -25,6 +25,7 @@
  * 50256 and 1.
  */
 #include "cuda/cuda_internal.h"
+#include "cuda/lt.h"
 
 #include <string.h>
 
@@ -39,7 +40,7 @@ static bool lt_ok(device *dev, cublasStatus_t status, const char *call, int line
 {
     if (status == CUBLAS_STATUS_SUCCESS) return true;
     device_fail(dev, internal_error_at(__FILE__, line, "cublasLt: %s: %s", call,
-                                       cuda_state_of(dev)->lt.GetStatusName(status)));
+                                       cuda_state_of(dev)->lt->call.GetStatusName(status)));
     return false;
 }
 #define LT_OK(call) lt_ok(dev, call, #call, __LINE__)
@@ -47,7 +48,7 @@ static bool lt_ok(device *dev, cublasStatus_t status, const char *call, int line
 static bool set_desc(device *dev, cublasLtMatmulDesc_t d, cublasLtMatmulDescAttributes_t a,
                      const void *value, size_t bytes)
 {
-    const lt_library *lt = &cuda_state_of(dev)->lt;
+    const lt_library *lt = &cuda_state_of(dev)->lt->call;
     return LT_OK(lt->MatmulDescSetAttribute(d, a, value, bytes));
 }
 
@@ -87,7 +88,7 @@ static cudaDataType_t operand_type(const product *p, fp8_format format)
 
 static bool describe(device *dev, const product *p, objects *x)
 {
-    const lt_library *lt = &cuda_state_of(dev)->lt;
+    const lt_library *lt = &cuda_state_of(dev)->lt->call;
     /* as in memory: rows of y are columns here */
     int64_t ya = p->y_transposed ? p->inner : p->cols, yb = p->y_transposed ? p->cols : p->inner;
     int64_t xa = p->x_transposed ? p->rows : p->inner, xb = p->x_transposed ? p->inner : p->rows;
@@ -123,7 +124,7 @@ static bool describe(device *dev, const product *p, objects *x)
 
 static void forget(device *dev, objects *x)
 {
-    const lt_library *lt = &cuda_state_of(dev)->lt;
+    const lt_library *lt = &cuda_state_of(dev)->lt->call;
     if (x->desc) lt->MatmulDescDestroy(x->desc);
     if (x->a) lt->MatrixLayoutDestroy(x->a);
     if (x->b) lt->MatrixLayoutDestroy(x->b);
@@ -164,14 +165,14 @@ static product_plan wanted_plan(const product *p, size_t workspace)
 static bool set_preference(device *dev, cublasLtMatmulPreference_t preference,
                            cublasLtMatmulPreferenceAttributes_t a, const void *value, size_t bytes)
 {
-    const lt_library *lt = &cuda_state_of(dev)->lt;
+    const lt_library *lt = &cuda_state_of(dev)->lt->call;
     return LT_OK(lt->MatmulPreferenceSetAttribute(preference, a, value, bytes));
 }
 
 /* Fills in the algorithms of a plan; there may be none. */
 static bool find_algorithms(device *dev, objects *x, product_plan *plan)
 {
-    const lt_library *lt = &cuda_state_of(dev)->lt;
+    const lt_library *lt = &cuda_state_of(dev)->lt->call;
     static const cublasLtMatmulPreferenceAttributes_t attributes[] = {
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
@@ -188,7 +189,7 @@ static bool find_algorithms(device *dev, objects *x, product_plan *plan)
         uint32_t bytes = (uint32_t)plan->key[10 + i];
         if (!set_preference(dev, x->preference, attributes[i], &bytes, sizeof bytes)) return false;
     }
-    cublasLtHandle_t handle = cuda_state_of(dev)->handle;
+    cublasLtHandle_t handle = cuda_state_of(dev)->lt->handle;
     cublasStatus_t status =
         lt->MatmulAlgoGetHeuristic(handle, x->desc, x->a, x->b, x->c, x->d, x->preference,
                                    PRODUCT_ALGORITHMS, result, &plan->n);
@@ -205,7 +206,7 @@ static bool find_algorithms(device *dev, objects *x, product_plan *plan)
 /* The plan for a product, made now if there is none yet; NULL after a failure. */
 static product_plan *plan_for(device *dev, const product *p, size_t workspace, objects *x)
 {
-    cuda_state *s = cuda_state_of(dev);
+    lt_state *s = cuda_state_of(dev)->lt;
     product_plan plan = wanted_plan(p, workspace);
     for (int64_t i = 0; i < s->plans && i < PLANS; i++)
         if (!memcmp(s->plan[i].key, plan.key, sizeof plan.key)) return &s->plan[i];
@@ -225,9 +226,9 @@ static bool run_plan(device *dev, int stream, const product *p, const objects *x
     const float alpha = p->scaled ? p->alpha : 1, beta = !p->c ? 0 : p->scaled ? p->beta : 1;
     for (; plan->at < plan->n; plan->at++) {
         cublasStatus_t status =
-            s->lt.Matmul(s->handle, x->desc, &alpha, p->y, x->a, p->x, x->b, &beta,
-                         p->c ? p->c : p->d, x->c, p->d, x->d, &plan->algo[plan->at], s->workspace,
-                         plan->workspace[plan->at], s->stream[stream]);
+            s->lt->call.Matmul(s->lt->handle, x->desc, &alpha, p->y, x->a, p->x, x->b, &beta,
+                               p->c ? p->c : p->d, x->c, p->d, x->d, &plan->algo[plan->at],
+                               s->workspace, plan->workspace[plan->at], s->stream[stream]);
         if (status == CUBLAS_STATUS_SUCCESS) return true;
         if (status != CUBLAS_STATUS_NOT_SUPPORTED && status != CUBLAS_STATUS_INVALID_VALUE)
             return lt_ok(dev, status, "cublasLtMatmul", __LINE__);

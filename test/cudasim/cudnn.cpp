@@ -12,6 +12,7 @@
  * accepts beyond this, it says itself (test/test_cudnn.c).
  */
 #include "test/cudasim/cudnn_parts.h"
+#include "test/cudasim/queue.h"
 #include "test/cudasim/runtime.h"
 extern "C" {
 #include "cuda/cudnn.h"

@@ -38,7 +38,6 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
-#include <functional>
 #include <tuple>
 
 struct uint3 {
@@ -96,8 +95,15 @@ void emu_race_forget(void *device_memory);
 /* In runtime.cpp. */
 bool emu_recorded(const char *what); /* is nothing to be run, only noted? */
 bool emu_launch_allowed(const void *kernel, dim3 grid, dim3 block, size_t shared);
-/* ready: ? are other processes so far?  Asked again and again, until they are. */
-void emu_enqueue(cudaStream_t, std::function<void()>, std::function<bool()> ready = nullptr);
+/* A kernel on a stream: body(call) by each thread; drop(call) when it will not run any more.  (Kernel
+ * files do without <functional>: with math.h it took half of the compiler's time for most.) */
+struct emu_kernel {
+    dim3 grid, block;
+    size_t shared;
+    void (*body)(void *call), (*drop)(void *call);
+    void *call;
+};
+void emu_enqueue_kernel(cudaStream_t, const emu_kernel &);
 
 #define threadIdx (emu.thread)
 #define blockIdx  (emu.block)
@@ -123,12 +129,14 @@ void emu_launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, cuda
                 A... a)
 {
     if (!emu_launch_allowed((const void *)kernel, grid, block, shared)) return;
-    std::tuple<P...> arguments((P)a...); /* copied at the launch, as on a GPU */
-    emu_enqueue(stream, [=] {
-        auto call = [&] { std::apply(kernel, arguments); };
-        emu_grid(
-            grid, block, shared, [](void *p) { (*(decltype(call) *)p)(); }, &call);
-    });
+    struct call {
+        void (*kernel)(P...);
+        std::tuple<P...> arguments; /* copied at the launch, as on a GPU */
+    };
+    emu_kernel k = {grid, block, shared, NULL, NULL, new call{kernel, {(P)a...}}};
+    k.body = [](void *p) { std::apply(((call *)p)->kernel, ((call *)p)->arguments); };
+    k.drop = [](void *p) { delete (call *)p; };
+    emu_enqueue_kernel(stream, k);
 }
 
 #define LAUNCH(kernel, grid, block, shared, stream, ...)                                           \

@@ -15,6 +15,7 @@
  *   - unless it is forbidden, parts of a long sum are added in the output's type.
  */
 #include "test/cudasim/emu.h"
+#include "test/cudasim/queue.h"
 #include "test/cudasim/runtime.h"
 #include "base/fp8.h"
 #include <cublasLt.h>

@@ -15,6 +15,7 @@
  * another rank has failed.
  */
 #include "test/cudasim/emu.h"
+#include "test/cudasim/queue.h"
 #include <nccl.h>
 extern "C" {
 #include "cuda/nccl.h"

@@ -19,6 +19,7 @@
  * and its launch runs them by the same rule; so a missing event is wrong there, too.
  */
 #include "test/cudasim/emu.h"
+#include "test/cudasim/queue.h"
 #include "test/cudasim/runtime.h"
 
 #include <deque>
@@ -337,6 +338,12 @@ void emu_enqueue(cudaStream_t s, std::function<void()> run, std::function<bool()
     }
     s->queue.push_back({run, nullptr, nullptr, ready});
     if (emu_off & EMU_LATE || is_stream(s, eager_stream)) drain(s, NULL);
+}
+
+void emu_enqueue_kernel(cudaStream_t s, const emu_kernel &k)
+{
+    std::shared_ptr<void> call(k.call, k.drop); /* a graph runs it again and again */
+    emu_enqueue(s, [=] { emu_grid(k.grid, k.block, k.shared, k.body, call.get()); });
 }
 
 bool emu_launch_allowed(const void *kernel, dim3 g, dim3 b, size_t shared)
