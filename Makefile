@@ -43,9 +43,9 @@ BUILD   ?= build/$(if $(SAN),san,release)
 TEXT    ?=
 
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Werror
-# lines and functions, which is what reports of sanitizers and backtraces name; for a debugger, DEBUG=-g
-DEBUG   ?= -g1
-FLAGS   := -std=c17 -D_GNU_SOURCE -I. $(DEBUG) -fopenmp -march=$(ARCH) -fno-math-errno -fno-trapping-math $(WARN)
+# lines and functions, which is what reports of sanitizers and backtraces name; for a debugger, DEBUG_INFO=-g
+DEBUG_INFO ?= -g1
+FLAGS   := -std=c17 -D_GNU_SOURCE -I. $(DEBUG_INFO) -fopenmp -march=$(ARCH) -fno-math-errno -fno-trapping-math $(WARN)
 OPT     := -O3
 ifneq ($(SAN),)
 FLAGS   += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DREGRAD_DEBUG
@@ -358,7 +358,7 @@ $(BUILD)/test_fault: $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/fault/*.c)) $(G
 
 # fuzz targets: clang's libFuzzer, and only what reads files (no OpenMP, no BLAS)
 FUZZ_CC     ?= clang
-FUZZ_FLAGS  := -std=c17 -D_GNU_SOURCE -I. $(DEBUG) -O1 -DREGRAD_DEBUG -Wall -Wextra -Werror \
+FUZZ_FLAGS  := -std=c17 -D_GNU_SOURCE -I. $(DEBUG_INFO) -O1 -DREGRAD_DEBUG -Wall -Wextra -Werror \
                -Wno-unknown-pragmas -Wno-format-zero-length -fno-omit-frame-pointer -fsanitize=address,undefined \
                -fno-sanitize-recover=all
 FUZZ_SRC    := $(filter base/%.c core/%.c ranks/comm.c params/%.c optim/%.c data/%.c infer/chat_tokens.c infer/choices.c io/%.c model/%.c run/%.c train/option_row.c train/options_file.c,$(LIB_SRC))

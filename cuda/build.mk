@@ -76,7 +76,7 @@ CXX      := g++
 SIM_SRC  := $(sort $(wildcard test/cudasim/*.cpp))
 SIM_INC  := -I. -Itest/cudasim/include -DCUDASIM
 # kernels under the sanitizers; the emulator without them, for it changes stacks
-SIM_CXX  := -std=c++20 $(DEBUG) -fPIC $(SIM_INC) -Wall -Wextra -Werror -Wno-unknown-pragmas \
+SIM_CXX  := -std=c++20 $(DEBUG_INFO) -fPIC $(SIM_INC) -Wall -Wextra -Werror -Wno-unknown-pragmas \
             -Wno-missing-field-initializers -Wno-unused-function -fno-strict-aliasing
 KERNEL   := -Itest/cudasim/kernel -Wdouble-promotion # with C's math.h
 SIM_CU   := $(KERNEL) -O1 -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \

@@ -22,6 +22,15 @@ for how in CUDA=none 'SAN=1 CUDA=none' SAN=1 CUDA=nvcc MPI=no 'JPEG=no PNG=no WE
     report "$how: all six programs" $?
 done
 
+# kernels for every processor; with sanitizers, those that ARCH's runs
+if [ "$(uname -m)" = x86_64 ]; then
+    for how in 'ARCH=x86-64 1' 'SAN=1 ARCH=x86-64-v3 0' 'SAN=1 ARCH=x86-64-v4 1'; do
+        # shellcheck disable=SC2086 # options are words
+        [ "$(make -n CUDA=none ${how% *} BUILD="$work/none" | grep -c 'cpu/micro.c (avx512)')" = "${how##* }" ]
+        report "${how% *}: ${how##* } kernel for AVX-512" $?
+    done
+fi
+
 # ---- what is left out is named; programs are small ----
 
 for library in PCRE2 UTF8PROC ZSTD JPEG PNG WEBP MPI; do
