@@ -258,9 +258,6 @@ $(BUILD)/bench_products: $(BUILD)/tools/bench_products.o $(LIB)
 
 # ---- tests ----
 
-# optimizing what runs once takes longer than running it
-$(BUILD)/test/test_%.o: OPT := -O1
-
 TEST_HELP := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard test/test_*.c test/rig_*.c),$(wildcard test/*.c)))
 TESTS     := $(patsubst test/%.c,$(BUILD)/%,$(wildcard test/test_*.c))
 
