@@ -95,8 +95,8 @@ void emu_race_forget(void *device_memory);
 /* In runtime.cpp. */
 bool emu_recorded(const char *what); /* is nothing to be run, only noted? */
 bool emu_launch_allowed(const void *kernel, dim3 grid, dim3 block, size_t shared);
-/* A kernel on a stream: body(call) by each thread; drop(call) when it will not run any more.  (Kernel
- * files do without <functional>: with math.h it took half of the compiler's time for most.) */
+/* A kernel on a stream: body(call) by each thread; drop(call) when it will not run any more.
+ * (Kernel files do without <functional>: with math.h it took half of the compiler's time.) */
 struct emu_kernel {
     dim3 grid, block;
     size_t shared;
