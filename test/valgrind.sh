@@ -5,8 +5,7 @@
 #   test_product_sizes, of which a few are drawn: odd distances between rows, operands at any address, by the kernels
 #   that valgrind's processor has (plain C and AVX2); in bf16, too
 #
-# With LONG=1 forty times as many, and the operations of layers (test_ops_linear) at their odd sizes.  And a program that reads
-# what it has not written must be found out.
+# With LONG=1 forty times as many.  And a program that reads what it has not written must be found out.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 command -v valgrind >/dev/null || { echo 'skip valgrind apt-get install valgrind'; exit 0; }
@@ -29,7 +28,6 @@ clean() {
 few=5
 [ "${LONG:-0}" != 1 ] || few=200
 clean "products of $few drawn sizes, and as many in bf16" build/release/test_product_sizes $few
-[ "${LONG:-0}" != 1 ] || LONG=0 clean 'layers' build/release/test_ops_linear
 
 # ---- the check itself ----
 
