@@ -1,12 +1,18 @@
 /* stop.c - see stop.h */
 #include "run/stop.h"
 
+#include "base/clock.h"
+
 #include <signal.h>
 #include <stddef.h>
 
-/* A signal handler has no other way to report: the only global variable of the program that is its
- * own. */
-static volatile sig_atomic_t came;
+/* A signal handler has no other way to report: the only global variables of the program that are
+ * its own.  The first signal, and when it came, in tenths of a second. */
+static volatile sig_atomic_t came, moment;
+
+/* Tenths of a second in which a second signal is the first one again: `timeout`, say, sends one to
+ * the process and one to its group. */
+enum { AGAIN = 10 };
 
 /* Those whose second occurrence ends the process come first. */
 static const struct {
@@ -22,9 +28,16 @@ enum { SIGNALS = sizeof signals / sizeof *signals };
 
 static void note(int number)
 {
-    if (!came) came = number;
-    for (int i = 0; i < SIGNALS; i++)
-        if (signals[i].twice) signal(signals[i].number, SIG_DFL);
+    sig_atomic_t now = (sig_atomic_t)(clock_now() * 10);
+    if (!came) {
+        came = number;
+        moment = now;
+    }
+    for (int i = 0; i < SIGNALS && now - moment >= AGAIN; i++)
+        if (signals[i].twice && signals[i].number == number) {
+            signal(number, SIG_DFL);
+            raise(number); /* ends the process when this handler has returned */
+        }
 }
 
 static void handle_all(void (*handler)(int))
