@@ -1,7 +1,8 @@
 /* test_cuda.c - the CUDA device as a whole: training beside the CPU, opening, failing.
  *
  * In the build with sanitizers the device is the emulator; elsewhere these tests need a GPU and are
- * left out without one.
+ * left out without one.  A GPU trains each of the runs below; the emulator, without LONG=1, takes
+ * two steps of them, each family in one of the two types, and half of the bases of codes.
  */
 #include "test/long.h"
 #include "test/shards.h"
@@ -65,6 +66,12 @@ static const char *const runs[] = {
     SMALL_VIT IN_8_BITS "--inner 48 --optim adamw --steps 2 --recompute block",
 };
 
+/* The last --steps of a run's arguments are those that count. */
+static const char *fewer_steps(void)
+{
+    return thin_run() ? " --steps 2" : "";
+}
+
 static void train_on(const char *where, const char *what, small_result *r)
 {
     char arguments[600];
@@ -106,10 +113,12 @@ static void test_training(void **state)
     (void)state;
     need_gpu();
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        char what[400];
         small_result cpu, cuda;
-        train_on("cpu", runs[i], &cpu);
-        train_on("cuda", runs[i], &cuda);
-        compare(runs[i], &cuda, &cpu);
+        snprintf(what, sizeof what, "%s%s", runs[i], fewer_steps());
+        train_on("cpu", what, &cpu);
+        train_on("cuda", what, &cuda);
+        compare(what, &cuda, &cpu);
         small_free(&cpu);
         small_free(&cuda);
     }
@@ -132,8 +141,10 @@ static void test_cudnn(void **state)
         for (int k = 0; k < 2; k++) {
             char what[400];
             small_result cpu, cuda, plain;
-            snprintf(what, sizeof what, "%s --attention %s", models[i], methods[k]);
-            train_on("cpu", models[i], &cpu);
+            snprintf(what, sizeof what, "%s%s", models[i], fewer_steps());
+            train_on("cpu", what, &cpu);
+            snprintf(what, sizeof what, "%s --attention %s%s", models[i], methods[k],
+                     fewer_steps());
 #ifdef CUDASIM
             int before = emu_cudnn_calls();
 #endif
@@ -166,6 +177,7 @@ static void test_families(void **state)
         for (int k = 0; k < (long_run() ? 2 * all : 2); k++) {
             char what[300];
             bool half = k % 2;
+            if (thin_run() && k != i % 2) continue;
             snprintf(what, sizeof what,
                      "--model %s-nano --vocab 59 --context 16 --batch 2 --seq 9 --threads 2 "
                      "--lr 1e-4 --optim %s --steps %d %s",
@@ -251,6 +263,7 @@ static void test_base(void **state)
         small_result cpu, cuda, plain;
         bool half = strstr(how[i / 4], "bf16");
         if (half && i % 4 == 0) continue; /* there is nothing to code */
+        if (thin_run() && (i % 4 + i / 4) % 2) continue;
         snprintf(what, sizeof what,
                  "--load %s --lora 3 --base %s --batch 3 --seq 11 --threads 2 --steps 4 --lr 0.02 "
                  "--warmup 0 %s",
