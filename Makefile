@@ -133,7 +133,7 @@ LIB_SRC  := $(foreach room,$(ROOMS),$(wildcard $(room)/*.c))
 LIB_SRC  := $(filter-out train/task_of_% ranks/mpi$(if $(filter yes,$(MPI)),_none).c data/bpe/pattern_$(if $(filter yes,$(PCRE2)),none,pcre2).c data/bpe/nfc_$(if $(filter yes,$(UTF8PROC)),none,utf8proc).c,$(LIB_SRC))
 # what computes on the CPU, once for each kind of processor
 CPU_ONCE    := cpu/cpu_device.c cpu/pool.c cpu/blas.c
-CPU_SRC     := $(filter-out $(CPU_ONCE),$(filter cpu/%,$(LIB_SRC)))
+CPU_SRC     := $(filter-out $(CPU_ONCE) cpu/micro_amx.c,$(filter cpu/%,$(LIB_SRC)))
 # with sanitizers, whose code is for the tests here, without what this processor cannot run: it was a tenth of the time
 AVX512      := $(if $(SAN),$(findstring __AVX512VL__,$(shell $(CC) -march=$(ARCH) -dM -E -x c /dev/null)),yes)
 CPU_KERNELS := plain $(if $(X86),avx2 $(if $(AVX512),avx512)) $(if $(ARM64),neon)
@@ -142,7 +142,7 @@ CPU_FLAGS_plain  := $(if $(X86),-march=x86-64) $(if $(ARM64),-DPLAIN_LANES)
 CPU_FLAGS_neon   := -fno-schedule-insns $(NEON_OPT)
 CPU_FLAGS_avx2   := -march=x86-64-v3
 CPU_FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
-LIB_SRC     := $(filter-out $(CPU_SRC),$(LIB_SRC))
+LIB_SRC     := $(filter-out $(CPU_SRC) cpu/micro_amx.c,$(LIB_SRC))
 GPT_SRC  := train/task_of_train_gpt.c
 LIB      := $(LIB_SRC:%.c=$(BUILD)/%.o) $(CPU_KERNELS:%=$(BUILD)/cpu/%.o)
 GPT      := $(GPT_SRC:%.c=$(BUILD)/%.o)
@@ -202,15 +202,23 @@ $(BUILD)/cpu/$(1)/%.o: cpu/%.c $(BUILD)/flags
 $(BUILD)/cpu/$(1).o: $(CPU_SRC:cpu/%.c=$(BUILD)/cpu/$(1)/%.o)
 	$$(Q)$$(CC) -r -nostdlib $$^ -o $$@.all && $(OBJCOPY) --keep-global-symbol=cpu_kernel_$(1) $$@.all $$@
 endef
-# products of bf16 in pairs: the same files once more, in the kernel for AVX-512 (cpu/unit.h)
-PAIRS := product product_few pack micro
-$(BUILD)/cpu/pairs/%.o: cpu/%.c $(BUILD)/flags
-	@mkdir -p $(@D)
-	$(if $(V),,@echo "  cc  $< (pairs)")
-	$(Q)$(CC) $(FLAGS) $(OPT) $(CPU_FLAGS_avx512) -mavx512bf16 -ffp-contract=off -DBY_PAIRS -MMD -MP -c $< -o $@
-$(BUILD)/cpu/pairs.o: $(PAIRS:%=$(BUILD)/cpu/pairs/%.o)
-	$(Q)$(CC) -r -nostdlib $^ -o $@.all && $(OBJCOPY) --keep-global-symbol=product_own_pairs $@.all $@
-$(BUILD)/cpu/avx512.o: $(BUILD)/cpu/pairs.o
+# products of bf16 in pairs: the same files once more, in the kernel for AVX-512 (cpu/unit.h); and, for the tests, in a
+# copy of the plain one, with a model of AMX's instructions
+define bf16_pairs
+$(BUILD)/cpu/$(1)/%.o: cpu/%.c $(BUILD)/flags
+	@mkdir -p $$(@D)
+	$$(if $$(V),,@echo "  cc  $$< ($(1))")
+	$$(Q)$$(CC) $$(FLAGS) $$(OPT) $(4) -ffp-contract=off -DBY_PAIRS -MMD -MP -c $$< -o $$@
+$(BUILD)/cpu/$(1).o: $(3:%=$(BUILD)/cpu/$(1)/%.o)
+	$$(Q)$$(CC) -r -nostdlib $$^ -o $$@.all && $(OBJCOPY) --keep-global-symbol=$(2) $$@.all $$@
+endef
+AMX := product pack tile micro_amx
+$(eval $(call bf16_pairs,pairs,product_own_pairs,product product_few pack micro,$(CPU_FLAGS_avx512) -mavx512bf16))
+$(eval $(call bf16_pairs,amx,product_own_amx,$(AMX),$(CPU_FLAGS_avx512) -mamx-tile -mamx-bf16 -DBY_AMX))
+$(eval $(call bf16_pairs,amx_model,product_own_amx,$(AMX),$(CPU_FLAGS_plain) -DBY_AMX -include test/amx/amx_model.h))
+$(BUILD)/cpu/avx512.o: $(BUILD)/cpu/pairs.o $(BUILD)/cpu/amx.o
+$(BUILD)/test/amx.o: $(BUILD)/test/amx/amx_device.o $(CPU_SRC:cpu/%.c=$(BUILD)/cpu/plain/%.o) $(BUILD)/cpu/amx_model.o
+	$(Q)$(CC) -r -nostdlib $^ -o $@.all && $(OBJCOPY) --keep-global-symbol=amx_device $@.all $@
 $(foreach kernel,$(CPU_KERNELS),$(eval $(call cpu_kernel,$(kernel))))
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
@@ -342,6 +350,8 @@ $(BUILD)/test_memory: LIBS += $(WRAPPED:%=-Wl,--wrap=%)
 ifneq ($(SAN),)
 TESTS := $(filter-out %/test_memory,$(TESTS))
 endif
+
+$(BUILD)/test_product_sizes: $(BUILD)/test/amx.o
 
 # in a build for GPUs it is in LIB
 $(BUILD)/test_library: $(BUILD)/cuda/library.o

@@ -16,8 +16,8 @@ extern const device_kind cpu_kind;
 error *cpu_device(int threads, device *out) NODISCARD;
 void cpu_close(device *dev);
 
-/* "auto", "avx512bf16", "avx512", "avx2", "neon", "plain".  User error: unknown, or not supported
- * by this processor. */
+/* "auto", "avx512bf16", "amxbf16", "avx512", "avx2", "neon", "plain".  User error: unknown, or not
+ * supported by this processor. */
 error *cpu_use_kernel(device *dev, const char *name) NODISCARD;
 
 /* "own", or "blas": f32 products by OpenBLAS, except attention's.  User error: built without. */

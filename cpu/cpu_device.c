@@ -3,46 +3,84 @@
 #include "cpu/kernel.h"
 #include "cpu/product.h"
 
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
+#include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #ifdef __x86_64__
 /* A build with sanitizers has it only for a processor that runs it. */
 extern const cpu_kernel cpu_kernel_avx512 __attribute__((weak));
 #endif
 
-/* The kernels, best first, and whether this processor supports what each was compiled for. */
+/* The kernels, best first, and whether this processor supports what each was compiled for.  What
+ * supports amxbf16 supports avx512bf16 as well: auto, which takes the first, never takes the one
+ * that no processor has run yet (micro_amx.c). */
 static const struct {
     const char *name;
     const cpu_kernel *kernel;
-    bool pairs; /* of bf16 */
+    bf16_pairs pairs;
 } kernels[] = {
 #ifdef __x86_64__
-    {"avx512bf16", &cpu_kernel_avx512, true},
-    {"avx512", &cpu_kernel_avx512, false},
-    {"avx2", &cpu_kernel_avx2, false},
+    {"avx512bf16", &cpu_kernel_avx512, PAIRS_BY_LANES},
+    {"amxbf16", &cpu_kernel_avx512, PAIRS_BY_AMX},
+    {"avx512", &cpu_kernel_avx512, NO_PAIRS},
+    {"avx2", &cpu_kernel_avx2, NO_PAIRS},
 #elif defined __aarch64__
-    {"neon", &cpu_kernel_neon, false},
+    {"neon", &cpu_kernel_neon, NO_PAIRS},
 #endif
-    {"plain", &cpu_kernel_plain, false},
+    {"plain", &cpu_kernel_plain, NO_PAIRS},
 };
 
 enum { KERNELS = sizeof kernels / sizeof *kernels };
 
+#ifdef __x86_64__
+/* CPUID's leaf 7 has AMX-BF16 and AMX-TILE, and XCR0 both parts of their state: the system keeps it
+ * (Intel SDM, volume 1, "Programming with Intel AMX"). */
+static bool has_amx(void)
+{
+    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, XCR0_TILES = 3 << 17 };
+    unsigned a, b, c, d, low, high, both = AMX_BF16 | AMX_TILE;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & both) != both) return false;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (low & XCR0_TILES) == XCR0_TILES;
+}
+#endif
+
 static bool runs_here(int kernel)
 {
 #ifdef __x86_64__
+    const cpu_kernel *code = kernels[kernel].kernel;
+    bf16_pairs pairs = kernels[kernel].pairs;
     __builtin_cpu_init();
-    if (!kernels[kernel].kernel) return false;
-    if (kernel < 2 && !__builtin_cpu_supports("x86-64-v4")) return false;
-    if (kernel == 0) return __builtin_cpu_supports("avx512bf16");
-    if (kernel == 2) return __builtin_cpu_supports("x86-64-v3");
+    if (!code) return false;
+    if (code == &cpu_kernel_avx2) return __builtin_cpu_supports("x86-64-v3");
+    if (code == &cpu_kernel_avx512 && !__builtin_cpu_supports("x86-64-v4")) return false;
+    if (pairs != NO_PAIRS && !__builtin_cpu_supports("avx512bf16")) return false;
+    if (pairs == PAIRS_BY_AMX) return has_amx();
 #else
     (void)kernel;
 #endif
     return true;
+}
+
+/* Linux saves AMX's registers only for a process that has asked, for all of its threads
+ * (Documentation/arch/x86/xstate.rst). */
+static error *ask_for_tiles(void)
+{
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18 };
+#ifdef SYS_arch_prctl
+    if (!syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA)) return NULL;
+#endif
+    return user_error("--cpu-kernel amxbf16: Linux refuses AMX's registers (%s): update it to 5.16 "
+                      "or newer, or give avx512bf16",
+                      strerror(errno));
 }
 
 /* Into text: "avx512, avx2 or plain", those that run here. */
@@ -65,10 +103,11 @@ error *cpu_use_kernel(device *dev, const char *name)
     char here[100];
     for (int i = 0; i < KERNELS; i++) {
         if (!runs_here(i) || (strcmp(name, "auto") && strcmp(name, kernels[i].name))) continue;
+        if (kernels[i].pairs == PAIRS_BY_AMX) TRY(ask_for_tiles());
         dev->ops = &kernels[i].kernel->ops;
         state->kernel = kernels[i].name;
         state->code = kernels[i].kernel;
-        state->has_pairs = kernels[i].pairs;
+        state->pairs = kernels[i].pairs;
         return NULL;
     }
     return user_error("--cpu-kernel %s: this processor runs auto, %s", name,

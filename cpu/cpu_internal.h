@@ -13,13 +13,17 @@
 #define OPERATION(name) void cpu_##name(device *dev, int stream, const name##_op *o);
 #include "core/ops.def"
 
+/* How bf16 is multiplied in pairs (unit.h), if it is. */
+typedef enum { NO_PAIRS, PAIRS_BY_LANES, PAIRS_BY_AMX } bf16_pairs;
+
 /* A CPU device's state. */
 typedef struct {
     pool *pool;
     const char *kernel;
     const cpu_kernel *code;
-    bool by_blas;           /* f32 products are OpenBLAS's */
-    bool has_pairs, in_f32; /* bf16 products: can be in pairs (unit.h); are as those of f32 */
+    bf16_pairs pairs; /* what the kernel can do */
+    bool by_blas;     /* f32 products are OpenBLAS's */
+    bool in_f32;      /* bf16 products are as those of f32 */
     blas blas;
     tensor room;   /* lent, for products; or absent */
     tensor narrow; /* lent, for operands in 8 bits; or absent: all products are of what is given */
@@ -36,10 +40,10 @@ static inline const blas *cpu_blas(const device *dev)
     return s->by_blas ? &s->blas : NULL;
 }
 
-static inline bool cpu_pairs(const device *dev)
+static inline bf16_pairs cpu_pairs(const device *dev)
 {
     const cpu_state *s = dev->state;
-    return s->has_pairs && !s->in_f32;
+    return s->in_f32 ? NO_PAIRS : s->pairs;
 }
 
 static inline tensor cpu_room(const device *dev)

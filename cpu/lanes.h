@@ -5,7 +5,8 @@
  * any width.  So AVX-512, AVX2, NEON and plain C give the same bits.
  *
  * TILE_ROWS x TILE_COLS is what fits the registers, beside two vectors of b and one of a: 28 sums
- * in AVX-512's 32, 12 in AVX2's 16, 24 in NEON's 32 (a multiple of its 4 lanes).
+ * in AVX-512's 32, 12 in AVX2's 16, 24 in NEON's 32 (a multiple of its 4 lanes).  Or it is four of
+ * AMX's tile registers, whatever the lanes are (micro_amx.c).
  */
 #ifndef REGRAD_CPU_LANES_H
 #define REGRAD_CPU_LANES_H
@@ -22,7 +23,7 @@
 
 #include <immintrin.h>
 
-enum { LANES = 16, TILE_ROWS = 14 };
+enum { LANES = 16, LANE_ROWS = 14 };
 typedef __m512 lanes;
 
 LANE_FN lanes lanes_zero(void)
@@ -104,7 +105,7 @@ LANE_FN void lanes_transpose(lanes *v)
 
 #include <immintrin.h>
 
-enum { LANES = 8, TILE_ROWS = 6 };
+enum { LANES = 8, LANE_ROWS = 6 };
 typedef __m256 lanes;
 
 LANE_FN lanes lanes_zero(void)
@@ -146,7 +147,7 @@ LANE_FN lanes lanes_load_part(const float *x, int64_t n)
 
 LANE_FN void lanes_store_part(float *x, lanes v, int64_t n)
 {
-    if (n == TILE_ROWS) { /* the commonest case in packing */
+    if (n == LANE_ROWS) { /* the commonest case in packing */
         _mm_storeu_ps(x, _mm256_castps256_ps128(v));
         _mm_storel_pi((__m64 *)(void *)(x + 4), _mm256_extractf128_ps(v, 1));
         return;
@@ -187,7 +188,7 @@ LANE_FN void lanes_transpose(lanes *v)
 
 #include <arm_neon.h>
 
-enum { LANES = 4, TILE_ROWS = 12 };
+enum { LANES = 4, LANE_ROWS = 12 };
 typedef float32x4_t lanes;
 
 LANE_FN lanes lanes_zero(void)
@@ -252,7 +253,7 @@ LANE_FN void lanes_transpose(lanes *v)
 
 #else
 
-enum { LANES = 4, TILE_ROWS = 4 };
+enum { LANES = 4, LANE_ROWS = 4 };
 typedef struct {
     float f[LANES];
 } lanes;
@@ -328,9 +329,14 @@ LANE_FN void lanes_transpose(lanes *v)
 
 #endif
 
-enum { TILE_VECTORS = 2, TILE_COLS = TILE_VECTORS * LANES };
+#ifdef BY_AMX
+/* rows of a register, which has 64 bytes in each */
+enum { AMX_SIDE = 16, TILE_ROWS = 2 * AMX_SIDE, TILE_COLS = 2 * AMX_SIDE };
+#else
+enum { TILE_VECTORS = 2, TILE_ROWS = LANE_ROWS, TILE_COLS = TILE_VECTORS * LANES };
+#endif
 
 /* A packed row of a is one vector, or some of them. */
-_Static_assert(TILE_ROWS <= LANES || TILE_ROWS % LANES == 0, "packing (pack.c)");
+_Static_assert((int)TILE_ROWS <= LANES || TILE_ROWS % LANES == 0, "packing (pack.c)");
 
 #endif

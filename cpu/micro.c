@@ -3,19 +3,6 @@
 
 #include "cpu/unit.h"
 
-/* Rows of b per prefetch of p->next. */
-enum { EVERY = 4 };
-
-LANE_FN void prefetch_next(ahead *n)
-{
-    if (n->now-- <= 0) return;
-    __builtin_prefetch(n->at + n->line * 64, 0, 2);
-    if (++n->line < n->lines) return;
-    n->line = 0;
-    n->at += n->step;
-    if (!--n->rows) n->tile = n->now = 0;
-}
-
 LANE_FN void multiply(a_layout layout, int rows, const micro_product *p)
 {
     const float *a = p->a, *b = p->b;
@@ -32,7 +19,7 @@ LANE_FN void multiply(a_layout layout, int rows, const micro_product *p)
     ahead next = p->next ? *p->next : (ahead){0};
     for (int64_t k = 0; k < p->k;) {
         prefetch_next(&next);
-        for (int64_t end = k + EVERY < p->k ? k + EVERY : p->k; k < end; k++) {
+        for (int64_t end = k + PREFETCH_EVERY < p->k ? k + PREFETCH_EVERY : p->k; k < end; k++) {
             lanes b0 = lanes_load(b), b1 = lanes_load(b + LANES);
             __builtin_prefetch(b + 8 * TILE_COLS);
             if (layout == A_PACKED) __builtin_prefetch(a + 16 * TILE_ROWS);

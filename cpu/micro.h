@@ -9,7 +9,8 @@
  *                   +-----------------+        proportionally less work
  *
  * a is packed (columns of TILE_ROWS numbers), or in place: by rows or by columns.  b's rows are
- * `ldb` apart.
+ * `ldb` apart.  With AMX both are packed, for it, and the chains are the instruction's
+ * (micro_amx.c).
  */
 #ifndef REGRAD_CPU_MICRO_H
 #define REGRAD_CPU_MICRO_H
@@ -40,5 +41,28 @@ typedef struct {
 } micro_product;
 
 void micro_tile(a_layout layout, int rows, const micro_product *p);
+
+/* A thread calls micro_tile between these; it does not wait in between. */
+#ifdef BY_AMX
+void micro_begin(void);
+void micro_end(void);
+#else
+LANE_FN void micro_begin(void) {}
+LANE_FN void micro_end(void) {}
+#endif
+
+/* ---- for micro_tile ---- */
+
+enum { PREFETCH_EVERY = 4 }; /* rows of b per prefetch */
+
+LANE_FN void prefetch_next(ahead *n)
+{
+    if (n->now-- <= 0) return;
+    __builtin_prefetch(n->at + n->line * 64, 0, 2);
+    if (++n->line < n->lines) return;
+    n->line = 0;
+    n->at += n->step;
+    if (!--n->rows) n->tile = n->now = 0;
+}
 
 #endif

@@ -4,6 +4,13 @@
 #include <stdbool.h>
 
 enum { PART = 16 }; /* rows at a time */
+_Static_assert(PART % K_STEP == 0, "a part is whole steps");
+
+/* Of so many, negative if there are none, those in a vector. */
+LANE_FN int64_t there(int64_t n)
+{
+    return n < 0 ? 0 : n < LANES ? n : LANES;
+}
 
 /* Writes `width` lanes; what the other lanes overwrite is written next, except at the end of a
  * strip. */
@@ -91,14 +98,51 @@ LANE_FN void panel_of(int64_t width, operand f, int64_t i, int64_t n, int64_t k,
     }
 }
 
+#ifdef BY_AMX
+
+/* LANES rows of as many units, of which n and `depth` are there. */
+LANE_FN void square(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, float *to)
+{
+    lanes v[LANES];
+    bool across = f.row == 1;
+    for (int x = 0; x < LANES; x++)
+        v[x] = x >= (across ? depth : n) ? lanes_zero()
+               : across                  ? load_across(f, i, k + x, n)
+                                         : load_lanes(BF16, element(f, i + x, k), depth);
+    if (across) lanes_transpose(v);
+    for (int x = 0; x < LANES; x++)
+        lanes_store(to + x * K_STEP, v[x]);
+}
+
+LANE_FN void rows_panel(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, float *to)
+{
+    f.type = BF16;
+    for (int64_t at = 0; at < depth; at += K_STEP, to += TILE_ROWS * K_STEP)
+        for (int64_t r = 0; r < TILE_ROWS; r += LANES)
+            for (int64_t d = 0; d < K_STEP; d += LANES) {
+                int64_t rows = there(n - r), deep = there(depth - at - d);
+                float *part = to + r * K_STEP + d;
+                if (rows == LANES && deep == LANES)
+                    square(f, i + r, LANES, k + at + d, LANES, part);
+                else
+                    square(f, i + r, rows, k + at + d, deep, part);
+            }
+}
+
+#else
+
 LANE_FN void rows_panel(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, float *to)
 {
     panel_of(TILE_ROWS, f, i, n, k, depth, to);
 }
 
+#endif
+
 LANE_FN void columns_panel(operand f, int64_t i, int64_t n, int64_t k, int64_t depth, float *to)
 {
+    int64_t missing = whole_steps(depth) - depth;
     panel_of(TILE_COLS, f, i, n, k, depth, to);
+    memset(to + depth * TILE_COLS, 0, (size_t)(missing * TILE_COLS) * sizeof *to);
 }
 
 /* Numbers [i, i + n) of the rows of [k, k + depth), stored by rows. */
@@ -123,7 +167,7 @@ LANE_FN void panels(void one(operand, int64_t, int64_t, int64_t, int64_t, float 
         int64_t rows = depth - at < part ? depth - at : part, left = depth - at - rows;
         if (f.row == 1) ask_for(f, i, n, k + at + rows, left < part ? left : part);
         for (int64_t p = 0; p < n; p += width)
-            one(f, i + p, n - p, k + at, rows, to + p * depth + at * width);
+            one(f, i + p, n - p, k + at, rows, to + p * whole_steps(depth) + at * width);
     }
 }
 

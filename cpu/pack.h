@@ -2,7 +2,11 @@
  *
  *      panel of W rows of a, or columns of b         to:  k = 0:  W numbers,  k = 1:  W numbers, ...
  *
- * Missing rows or columns are filled with 0.  k counts units (unit.h).
+ * Missing rows or columns are 0, and so is what the depth lacks of whole steps.  k counts units
+ * (unit.h).  For AMX rows of a are packed by rows, 16 units at a time:
+ *
+ *                                                   to:  units 0 to 15 of row 0, of row 1, ...
+ *                                                        units 16 to 31 of row 0, ...
  */
 #ifndef REGRAD_CPU_PACK_H
 #define REGRAD_CPU_PACK_H

@@ -23,9 +23,10 @@ enum {
      * and a shared panel that comes from the L3 cache is used for twice as many tiles */
     GROUP_ROWS = TILE_ROWS < 8 ? 2 * GROUP : GROUP,
     CHUNK_DEPTH = PRODUCT_CHUNK, /* minimum depth of a part, if there is that much */
-    L2 = 1 << 17,   /* floats: part of the shared side, if the depth is divided anyway */
-    JOBS_EACH = 4,  /* for each thread, or more */
-    SMALL = 1 << 17 /* multiplications; below this, waking threads does not pay off */
+    L2 = 1 << 17,           /* floats: part of the shared side, if the depth is divided anyway */
+    JOBS_EACH = 4,          /* for each thread, or more */
+    SMALL = 1 << 17,        /* multiplications; below this, waking threads does not pay off */
+    FEW_APART = K_STEP == 1 /* else its bits would differ from those of many rows */
 };
 
 /* The panel that a job packs for itself. */
@@ -71,7 +72,7 @@ static int64_t panels_of(int64_t n, int64_t width)
 static float *shared_panel(const work *w, const chunk *c, int64_t which, int64_t k)
 {
     int64_t all = panels_of(c->ns, w->shared.width) * w->shared.width;
-    int64_t depth = min64(DEPTH, c->nk - k);
+    int64_t depth = whole_steps(min64(DEPTH, c->nk - k));
     return w->packed + k * all + which * w->shared.width * depth;
 }
 
@@ -144,8 +145,10 @@ static void do_job(const work *w, const chunk *c, int64_t g, int64_t first, int6
     _Alignas(64) float own[OWN];
     int64_t width = w->streamed.width, from = g * w->group * width,
             to = min64(from + w->group * width, c->nt), ours = panels_of(to - from, width);
+    micro_begin();
     for (int64_t k = 0; k < c->nk; k += DEPTH) {
         int64_t depth = min64(DEPTH, c->nk - k), tiles = (end - first) * ours;
+        int64_t each = width * whole_steps(depth);
         w->streamed.pack(w->streamed.f, c->t + from, to - from, c->k + k, depth, own);
         ahead next = k + DEPTH < c->nk
                          ? ahead_of(w, c, from, k + DEPTH, tiles)
@@ -153,12 +156,13 @@ static void do_job(const work *w, const chunk *c, int64_t g, int64_t first, int6
         if (w->shares_rows) /* columns outermost: for both panels theirs is the larger */
             for (int64_t i = 0; i < ours; i++)
                 for (int64_t which = first; which < end; which++)
-                    do_tile(w, c, which, from + i * width, k, own + i * width * depth, &next);
+                    do_tile(w, c, which, from + i * width, k, own + i * each, &next);
         else
             for (int64_t which = first; which < end; which++)
                 for (int64_t i = 0; i < ours; i++)
-                    do_tile(w, c, which, from + i * width, k, own + i * width * depth, &next);
+                    do_tile(w, c, which, from + i * width, k, own + i * each, &next);
     }
+    micro_end();
 }
 
 /* The counter's value before a phase: the parts of all earlier phases, plus one failed attempt per
@@ -256,7 +260,7 @@ static __attribute__((noinline)) void run_on_stack(device *dev, const product *p
 
 void product_own(device *dev, const product *p)
 {
-    if (product_few(dev, p)) return;
+    if (FEW_APART && product_few(dev, p)) return;
     tensor room = cpu_room(dev);
     if (!present(room)) {
         run_on_stack(dev, p);

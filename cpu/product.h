@@ -14,7 +14,7 @@
  *
  * The exception: where the processor has instructions for it, a product of two bf16 matrices with
  * an even depth is computed in pairs (unit.h), unless `--products f32` is given: a0 b0 + a1 b1 at a
- * time.
+ * time, or with AMX, 16 such pairs (micro_amx.c).
  *
  * Operands are copied ("packed") first, into the order of the innermost loop (micro.h).  The
  * smaller matrix is packed once, shared by all threads; the larger one is streamed in panels, each
@@ -68,9 +68,10 @@ typedef struct {
 /* By whatever the device uses: the code of product.c, or OpenBLAS. */
 void product_run(device *dev, const product *p);
 
-/* By the code of product.c; in pairs: a and b are bf16, with an even k. */
+/* By the code of product.c; in pairs, by lanes or by AMX: a and b are bf16, with an even k. */
 void product_own(device *dev, const product *p);
 void product_own_pairs(device *dev, const product *p);
+void product_own_amx(device *dev, const product *p);
 
 /* Computes it, without packing b, if a has few rows, b is stored transposed and out is overwritten:
  * generating tokens (product_few.c). */

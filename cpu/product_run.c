@@ -59,7 +59,7 @@ static void blas_range(const void *context, int64_t first, int64_t end)
 
 static bool by_pairs(device *dev, const product *p)
 {
-    return cpu_pairs(dev) && p->a.type == BF16 && p->b.type == BF16 && p->k % 2 == 0;
+    return cpu_pairs(dev) != NO_PAIRS && p->a.type == BF16 && p->b.type == BF16 && p->k % 2 == 0;
 }
 
 void product_run(device *dev, const product *p)
@@ -69,15 +69,18 @@ void product_run(device *dev, const product *p)
         pool_for(cpu_threads(dev), tiles_of(p->m) * tiles_of(p->n), 1, blas_range,
                  &(blas_work){cpu_blas(dev), p});
     else if (by_pairs(dev, p))
-        product_own_pairs(dev, p);
+        (cpu_pairs(dev) == PAIRS_BY_AMX ? product_own_amx : product_own_pairs)(dev, p);
     else
         product_own(dev, p);
 }
 
-#ifndef __AVX512F__
-/* Other kernels are never asked for pairs. */
-void product_own_pairs(device *dev, const product *p)
+/* For the kernels that are never asked for pairs; one that is has its own. */
+__attribute__((weak)) void product_own_pairs(device *dev, const product *p)
 {
     product_own(dev, p);
 }
-#endif
+
+__attribute__((weak)) void product_own_amx(device *dev, const product *p)
+{
+    product_own(dev, p);
+}

@@ -5,7 +5,7 @@
 #include "cpu/cpu.h"
 
 /* plain first: it runs everywhere, and the others are compared with it */
-static const char *const kernels[] = {"plain", "avx2", "avx512", "avx512bf16", "neon"};
+static const char *const kernels[] = {"plain", "avx2", "avx512", "avx512bf16", "amxbf16", "neon"};
 
 enum { KERNELS = sizeof kernels / sizeof *kernels };
 

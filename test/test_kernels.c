@@ -65,22 +65,31 @@ static void test_gpt(void **state)
 }
 
 /* By pairs: other bits than by f32, and the same on any number of threads. */
-static void test_pairs(void **state)
+static void pairs_agree(const char *kernel)
 {
-    (void)state;
     const char *sizes =
         "--vocab 59 --layers 1 --heads 4 --width 76 --context 19 --batch 2 --seq 18 "
         "--dtype bf16";
-    if (!kernel_runs("avx512bf16")) skip();
-    small_result plain = train(sizes, "avx512", 1), want = train(sizes, "avx512bf16", 1);
+    if (!kernel_runs(kernel)) {
+        print_message("  no %s here\n", kernel);
+        return;
+    }
+    small_result plain = train(sizes, "avx512", 1), want = train(sizes, kernel, 1);
     assert_true(thin_run() || differ(&plain, &want)); /* in so few steps they need not */
     for (int threads = 2; threads <= 3; threads++) {
-        small_result got = train(sizes, "avx512bf16", threads);
+        small_result got = train(sizes, kernel, threads);
         assert_false(differ(&want, &got));
         small_free(&got);
     }
     small_free(&plain);
     small_free(&want);
+}
+
+static void test_pairs(void **state)
+{
+    (void)state;
+    pairs_agree("avx512bf16");
+    pairs_agree("amxbf16");
 }
 
 static void test_llama(void **state)
@@ -157,28 +166,63 @@ static void test_row_alone(void **state)
         }
 }
 
+static void refused(device *dev, const char *kernel)
+{
+    char want[100];
+    snprintf(want, sizeof want, "--cpu-kernel %s: this processor runs auto, ", kernel);
+    error *e = cpu_use_kernel(dev, kernel);
+    assert_non_null(e);
+    assert_non_null(strstr(error_text(e), want));
+    error_free(e);
+}
+
 static void test_unknown(void **state)
 {
     (void)state;
     device dev;
     must(cpu_device(1, &dev));
-    error *e = cpu_use_kernel(&dev, "sse9");
-    assert_non_null(e);
-    assert_non_null(strstr(error_text(e), "--cpu-kernel sse9: this processor runs auto, "));
-    error_free(e);
-    e = cpu_use_products(&dev, "mkl");
+    refused(&dev, "sse9");
+#ifdef __x86_64__
+    refused(&dev, "neon");
+#else
+    refused(&dev, "amxbf16");
+#endif
+    error *e = cpu_use_products(&dev, "mkl");
     assert_non_null(e);
     assert_non_null(strstr(error_text(e), "must be own, f32, fp8 or blas"));
     error_free(e);
     cpu_close(&dev);
 }
 
+/* No processor has run it yet: it is for those who ask (docs/bench-cpu.md). */
+static void test_amx_is_asked_for(void **state)
+{
+    (void)state;
+    device dev;
+    char about[100];
+    must(cpu_device(1, &dev));
+    assert_null(strstr(cpu_describe(&dev, about, sizeof about), "amxbf16"));
+    if (!kernel_runs("amxbf16")) {
+        error *e = cpu_use_kernel(&dev, "amxbf16");
+        assert_non_null(strstr(error_text(e), "--cpu-kernel amxbf16: "));
+        error_free(e);
+    } else {
+        must(cpu_use_kernel(&dev, "amxbf16"));
+        assert_string_equal(cpu_describe(&dev, about, sizeof about), "1 thread, amxbf16");
+    }
+    cpu_close(&dev);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gpt),       cmocka_unit_test(test_pairs),
-        cmocka_unit_test(test_llama),     cmocka_unit_test(test_vit),
-        cmocka_unit_test(test_row_alone), cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_gpt),
+        cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_llama),
+        cmocka_unit_test(test_vit),
+        cmocka_unit_test(test_row_alone),
+        cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_amx_is_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,8 +4,16 @@
  * further apart than they are long, and operands begin where no vector does.  What a kernel stores
  * is compared with a sum in double, and with what plain C stores, bit by bit; what lies between the
  * rows of the output must stay.  Products of bf16, by pairs where the processor does that, are
- * compared with the sum only: two roundings for a pair, as in f32.  LONG=1 draws twenty times as
- * many; with a number as its argument it draws that many (valgrind.sh).
+ * compared with the sum only: two roundings for a pair, as in f32.
+ *
+ * By AMX, which hardly a machine has: the files of cpu/ that use it are compiled once more with a
+ * model of its instructions (test/amx/amx_model.h), in a copy of the plain kernel.  What this
+ * stores is compared with the sum, and to the bit with a loop over one element's numbers; and on a
+ * processor that has AMX, what it stores with what the model did.  Of these draws a quarter is near
+ * the smallest numbers, where the instruction has rules of its own.
+ *
+ * LONG=1 draws twenty times as many; with a number as its argument it draws that many
+ * (valgrind.sh).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,6 +23,9 @@
 
 #include "base/bf16.h"
 #include "base/rng.h"
+#include "cpu/product.h"
+#include "test/amx/amx_device.h"
+#include "test/amx/amx_model.h"
 #include "test/kernels.h"
 #include "test/long.h"
 #include "test/small_run.h"
@@ -130,24 +141,22 @@ static void multiply(const drawn *t, const char *kernel, int threads, float *out
     cpu_close(&dev);
 }
 
-/* In bf16, as a layer does: x w', dout w or dout' x. */
-static void multiply_bf16(const drawn *t, int threads)
+/* In bf16, as a layer does: x w', dout w or dout' x.  The device is closed. */
+static void multiply_bf16(const drawn *t, device *dev)
 {
-    device dev;
-    must(cpu_device(threads, &dev));
     uint16_t *x = a16 + t->a_shift, *y = b16 + t->b_shift;
     tensor out = matrix(c16 + t->c_shift, BF16, t->m, t->n, t->ldc);
     if (t->b_turned)
-        OP(linear, &dev, 0, .out = out, .x = matrix(x, BF16, t->m, t->k, t->lda),
+        OP(linear, dev, 0, .out = out, .x = matrix(x, BF16, t->m, t->k, t->lda),
            .w = matrix(y, BF16, t->n, t->k, t->ldb));
     else if (t->a_turned)
-        OP(linear_dw, &dev, 0, .dw = {.t = out, .accumulate = t->beta != 0},
+        OP(linear_dw, dev, 0, .dw = {.t = out, .accumulate = t->beta != 0},
            .dout = matrix(x, BF16, t->k, t->m, t->lda), .x = matrix(y, BF16, t->k, t->n, t->ldb));
     else
-        OP(linear_dx, &dev, 0, .dx = out, .accumulate = t->beta != 0,
+        OP(linear_dx, dev, 0, .dx = out, .accumulate = t->beta != 0,
            .dout = matrix(x, BF16, t->m, t->k, t->lda), .w = matrix(y, BF16, t->k, t->n, t->ldb));
-    must(device_status(&dev));
-    cpu_close(&dev);
+    must(device_status(dev));
+    cpu_close(dev);
 }
 
 static double number(const float *x, int64_t ld, int turned, int64_t i, int64_t k)
@@ -216,21 +225,113 @@ static void test_drawn_sizes(void **state)
     }
 }
 
+static void fill_bf16(const drawn *t, float scale)
+{
+    fill(a, sizeof a / sizeof *a, t->seed * 3);
+    fill(b, sizeof b / sizeof *b, t->seed * 3 + 1);
+    fill(before, sizeof before / sizeof *before, t->seed * 3 + 2);
+    for (size_t i = 0; i < sizeof a / sizeof *a; i++)
+        a[i] *= scale;
+    for (size_t i = 0; i < sizeof before / sizeof *before; i++)
+        before[i] *= scale;
+    round_all(a, a16, sizeof a / sizeof *a);
+    round_all(b, b16, sizeof b / sizeof *b);
+    round_all(before, c16, sizeof before / sizeof *before);
+}
+
+static void check_bf16(const drawn *t)
+{
+    for (size_t i = 0; i < sizeof c / sizeof *c; i++)
+        c[i] = float_of_bf16(c16[i]);
+    check(t, c, 0x1p-8);
+}
+
+static int draw_threads(const drawn *t)
+{
+    return 1 + (int)draw(t->seed, 50, 3);
+}
+
 static void test_drawn_bf16(void **state)
 {
     const int64_t *asked = *state, many = asked ? *asked : tries(250, 5000);
     for (int64_t n = 0; n < many; n++) {
         drawn t = draw_layer((uint64_t)n + 1000000);
-        fill(a, sizeof a / sizeof *a, t.seed * 3);
-        fill(b, sizeof b / sizeof *b, t.seed * 3 + 1);
-        fill(before, sizeof before / sizeof *before, t.seed * 3 + 2);
-        round_all(a, a16, sizeof a / sizeof *a);
-        round_all(b, b16, sizeof b / sizeof *b);
-        round_all(before, c16, sizeof before / sizeof *before);
-        multiply_bf16(&t, 1 + (int)draw(t.seed, 50, 3));
-        for (size_t i = 0; i < sizeof c / sizeof *c; i++)
-            c[i] = float_of_bf16(c16[i]);
-        check(&t, c, 0x1p-8);
+        fill_bf16(&t, 1);
+        device dev;
+        must(cpu_device(draw_threads(&t), &dev));
+        multiply_bf16(&t, &dev);
+        check_bf16(&t);
+    }
+}
+
+/* ---- AMX ---- */
+
+static uint16_t number_bf16(const uint16_t *x, int64_t ld, int turned, int64_t i, int64_t k)
+{
+    return turned ? x[k * ld + i] : x[i * ld + k];
+}
+
+/* By the instruction's formula, of 32 numbers: one part of the depth, from k. */
+static float amx_part(const drawn *t, int64_t i, int64_t j, int64_t k)
+{
+    float sum = 0;
+    int64_t end = k + 2 * PRODUCT_DEPTH;
+    for (int64_t step = k; step < end; step += 32) {
+        float chain[2] = {0};
+        for (int64_t x = step; x < step + 32 && x < t->k; x++)
+            chain[x % 2] =
+                amx_fma(number_bf16(a16 + t->a_shift, t->lda, t->a_turned, i, x),
+                        number_bf16(b16 + t->b_shift, t->ldb, !t->b_turned, j, x), chain[x % 2]);
+        sum = amx_add(sum, amx_add(chain[0], chain[1]));
+    }
+    return sum;
+}
+
+/* Each element is the sum of the parts of its depth (cpu/product.h), rounded once. */
+static void check_amx_bits(const drawn *t)
+{
+    for (int64_t i = 0; i < t->m; i++)
+        for (int64_t j = 0; j < t->n; j++) {
+            int64_t at = t->c_shift + i * t->ldc + j;
+            float want = t->beta != 0 ? before[at] : 0;
+            for (int64_t k = 0; k < t->k; k += 2 * PRODUCT_DEPTH) {
+                float part = amx_part(t, i, j, k);
+                want = k == 0 && t->beta == 0 ? part : want + part;
+            }
+            if (c16[at] != bf16_of_float(want))
+                fail_msg("seed %llu: %lld x %lld x %lld, element (%lld, %lld): %a, not %a",
+                         (unsigned long long)t->seed, (long long)t->m, (long long)t->n,
+                         (long long)t->k, (long long)i, (long long)j,
+                         (double)float_of_bf16(c16[at]), (double)want);
+        }
+}
+
+static void test_drawn_amx(void **state)
+{
+    const int64_t *asked = *state, many = asked ? *asked : tries(thin_run() ? 40 : 120, 2400);
+    static uint16_t by_model[sizeof c16 / sizeof *c16];
+    bool here = kernel_runs("amxbf16");
+    if (!here) print_message("  no AMX here: only the model of its instructions\n");
+    for (int64_t n = 0; n < many; n++) {
+        drawn t = draw_layer((uint64_t)n + 2000000);
+        bool small = n % 4 == 3, odd = t.k % 2;
+        device dev;
+        t.k += odd;
+        t.lda += odd;
+        t.ldb += odd;
+        fill_bf16(&t, small ? 0x1p-125f : 1);
+        must(amx_device(draw_threads(&t), &dev));
+        multiply_bf16(&t, &dev);
+        check_amx_bits(&t);
+        memcpy(by_model, c16, sizeof c16);
+        if (!small) check_bf16(&t);
+        if (!here) continue;
+        fill_bf16(&t, small ? 0x1p-125f : 1);
+        must(cpu_device(draw_threads(&t), &dev));
+        must(cpu_use_kernel(&dev, "amxbf16"));
+        multiply_bf16(&t, &dev);
+        if (memcmp(c16, by_model, sizeof c16))
+            fail_msg("seed %llu: other bits than the model's", (unsigned long long)t.seed);
     }
 }
 
@@ -238,6 +339,7 @@ int main(int argc, char **argv)
 {
     int64_t many = argc > 1 ? atoll(argv[1]) : 0, *ask = many > 0 ? &many : NULL;
     const struct CMUnitTest tests[] = {cmocka_unit_test_prestate(test_drawn_sizes, ask),
-                                       cmocka_unit_test_prestate(test_drawn_bf16, ask)};
+                                       cmocka_unit_test_prestate(test_drawn_bf16, ask),
+                                       cmocka_unit_test_prestate(test_drawn_amx, ask)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

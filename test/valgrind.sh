@@ -3,7 +3,7 @@
 # read before it was written, as from room for packing that was not filled.
 #
 #   test_product_sizes, of which a few are drawn: odd distances between rows, operands at any address, by the kernels
-#   that valgrind's processor has (plain C and AVX2); in bf16, too
+#   that valgrind's processor has (plain C and AVX2); in bf16, too, and by the model of AMX
 #
 # With LONG=1 forty times as many.  And a program that reads what it has not written must be found out.
 set -u
@@ -27,7 +27,7 @@ clean() {
 
 few=5
 [ "${LONG:-0}" != 1 ] || few=200
-clean "products of $few drawn sizes, and as many in bf16" build/release/test_product_sizes $few
+clean "products of $few drawn sizes, and as many in bf16, and by the model of AMX" build/release/test_product_sizes $few
 
 # ---- the check itself ----
 

@@ -184,9 +184,9 @@ static const option_row common[] = {
      FIELD(no_cuda_graph), 0, 0, NULL},
     {"threads", "N", "CPU threads", INTEGER, RUN, TOLD, 0, FIELD(threads), 1, 1024, "all cores"},
     {"cpu-kernel", "NAME",
-     "avx512bf16, avx512, avx2, neon (aarch64) or plain, all with the same bits, but for bf16 "
-     "products by the first; "
-     "auto: the best that this processor supports",
+     "avx512bf16, amxbf16, avx512, avx2, neon (aarch64) or plain, all with the same bits, but for "
+     "bf16 products by the first two; "
+     "auto: the best that this processor supports, but not amxbf16, which no processor has run yet",
      TEXT, RUN, SILENT, 0, FIELD(cpu_kernel), 0, 0, NULL},
     {"products", "HOW",
      "matrix products on the CPU: own; f32: own, but bf16 without the processor's instructions for "
