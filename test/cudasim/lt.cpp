@@ -361,6 +361,14 @@ static float factor_at(const float *scale)
     return scale ? *scale : 1;
 }
 
+/* Most of what the emulator computes: as vectors, for neither is the other's memory. */
+static void add_times(float *__restrict sum, const float *__restrict column, float factor,
+                      uint64_t n)
+{
+    for (uint64_t i = 0; i < n; i++)
+        sum[i] += column[i] * factor;
+}
+
 static void multiply(const call &x)
 {
     problem p;
@@ -385,8 +393,7 @@ static void multiply(const call &x)
         for (uint64_t n = 0; n < p.k; n++) {
             uint64_t k = x.backwards ? p.k - 1 - n : n;
             const float *column = &a[k * p.m], factor = b[k + j * p.k];
-            for (uint64_t i = 0; i < p.m; i++)
-                sum[i] += column[i] * factor;
+            add_times(sum.data(), column, factor, p.m);
             of_b += factor;
             for (uint64_t i = 0; x.rounds && p.k >= LONG_SUM && n == p.k / 2 && i < p.m; i++)
                 sum[i] = rounded(&x.out, sum[i]);
