@@ -40,6 +40,9 @@ X86     := $(filter x86_64-%,$(MACHINE))
 ARM64   := $(filter aarch64-%,$(MACHINE))
 ARCH    ?= $(if $(SAN),native,$(if $(X86),x86-64,$(if $(ARM64),armv8-a,native)))
 BUILD   ?= build/$(if $(SAN),san,release)
+# test/fuzz.sh has targets of its own, which are compiled sooner
+FUZZ_BUILD ?= build/fuzz
+FUZZ_OPT   ?= -O1
 TEXT    ?=
 
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Werror
@@ -114,7 +117,7 @@ ZSTD    := $(ZSTD)
 ifeq ($(ZSTD),yes)
 LIBS    += -lzstd
 $(BUILD)/base/unpack.o: FLAGS += -DWITH_ZSTD
-build/fuzz/base/unpack.o build/fuzz/fuzz/fuzz_unpack.o: FUZZ_FLAGS += -DWITH_ZSTD
+$(FUZZ_BUILD)/base/unpack.o $(FUZZ_BUILD)/fuzz/fuzz_unpack.o: FUZZ_FLAGS += -DWITH_ZSTD
 endif
 
 # MPI carries the ranks of --zero on the CPU, and starts them; MPI=no builds without
@@ -365,27 +368,27 @@ $(BUILD)/test_fault: $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/fault/*.c)) $(G
 
 # fuzz targets: clang's libFuzzer, and only what reads files (no OpenMP, no BLAS)
 FUZZ_CC     ?= clang
-FUZZ_FLAGS  := -std=c17 -D_GNU_SOURCE -I. $(DEBUG_INFO) -O1 -DREGRAD_DEBUG -Wall -Wextra -Werror \
+FUZZ_FLAGS  := -std=c17 -D_GNU_SOURCE -I. $(DEBUG_INFO) $(FUZZ_OPT) -DREGRAD_DEBUG -Wall -Wextra -Werror \
                -Wno-unknown-pragmas -Wno-format-zero-length -fno-omit-frame-pointer -fsanitize=address,undefined \
                -fno-sanitize-recover=all
 FUZZ_SRC    := $(filter base/%.c core/%.c ranks/comm.c params/%.c optim/%.c data/%.c infer/chat_tokens.c infer/choices.c io/%.c model/%.c run/%.c train/option_row.c train/options_file.c,$(LIB_SRC))
-FUZZ        := $(patsubst fuzz/fuzz_%.c,build/fuzz/%,$(wildcard fuzz/fuzz_*.c))
+FUZZ        := $(patsubst fuzz/fuzz_%.c,$(FUZZ_BUILD)/%,$(wildcard fuzz/fuzz_*.c))
 $(FUZZ): LIBS += $(FAST_LD)
 # the calls that read files: a target's files are in memory (fuzz/memory_files.h)
 FUZZ_CALLS  := open close read pread stat fstat access fopen gzopen
-build/fuzz/data/images/%.o build/fuzz/fuzz/fuzz_images.o: FUZZ_FLAGS += $(if $(filter yes,$(JPEG)),-DWITH_JPEG) $(if $(filter yes,$(PNG)),-DWITH_PNG) $(if $(filter yes,$(WEBP)),-DWITH_WEBP)
+$(FUZZ_BUILD)/data/images/%.o $(FUZZ_BUILD)/fuzz/fuzz_images.o: FUZZ_FLAGS += $(if $(filter yes,$(JPEG)),-DWITH_JPEG) $(if $(filter yes,$(PNG)),-DWITH_PNG) $(if $(filter yes,$(WEBP)),-DWITH_WEBP)
 
-build/fuzz/%.o: %.c
+$(FUZZ_BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  cc  $< (fuzz)")
 	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
 
 # an archive, so that a target has only what it needs: libFuzzer goes through all counters after each input
-build/fuzz/readers.a: $(FUZZ_SRC:%.c=build/fuzz/%.o)
+$(FUZZ_BUILD)/readers.a: $(FUZZ_SRC:%.c=$(FUZZ_BUILD)/%.o)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
-$(FUZZ): build/fuzz/%: build/fuzz/fuzz/fuzz_%.o build/fuzz/fuzz/fuzz.o build/fuzz/fuzz/memory_files.o build/fuzz/readers.a
+$(FUZZ): $(FUZZ_BUILD)/%: $(FUZZ_BUILD)/fuzz/fuzz_%.o $(FUZZ_BUILD)/fuzz/fuzz.o $(FUZZ_BUILD)/fuzz/memory_files.o $(FUZZ_BUILD)/readers.a
 	$(if $(V),,@echo "  ld  $@")
 	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $(FUZZ_CALLS:%=-Wl,--wrap=%) $^ $(LIBS) -o $@
 
@@ -479,8 +482,8 @@ format:
 
 VERSION := $(file <VERSION)
 $(BUILD)/lib/regrad.o $(BUILD)/base/command_line.o $(BUILD)/tools/export_card.o: FLAGS += -DREGRAD_VERSION='"$(VERSION)"'
-build/fuzz/base/command_line.o: FUZZ_FLAGS += -DREGRAD_VERSION='"$(VERSION)"'
-$(BUILD)/lib/regrad.o $(BUILD)/base/command_line.o $(BUILD)/tools/export_card.o build/fuzz/base/command_line.o: VERSION
+$(FUZZ_BUILD)/base/command_line.o: FUZZ_FLAGS += -DREGRAD_VERSION='"$(VERSION)"'
+$(BUILD)/lib/regrad.o $(BUILD)/base/command_line.o $(BUILD)/tools/export_card.o $(FUZZ_BUILD)/base/command_line.o: VERSION
 
 # changes when a program that was linked with the library before would not run with it now
 ABI := 0
@@ -544,4 +547,4 @@ dist:
 clean:
 	rm -rf build $(PROGRAMS)
 
--include $(shell find $(BUILD) build/fuzz -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) $(FUZZ_BUILD) -name '*.d' 2>/dev/null)
