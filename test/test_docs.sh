@@ -95,6 +95,7 @@ report 'what make demo runs' $? "$(tail -n 3 log | tr '\n' ' ')"
 
 # ---- what every program answers ----
 
+named() { grep -oE -e '--[a-z0-9-]+' | sort -u; } # the options in a text
 programs='train_gpt train_vit tokenize generate export predict'
 for program in $programs; do
     there=$root/build/release/$program
@@ -108,9 +109,8 @@ for program in $programs; do
     report "$program --help: at most two screens under a heading" $? "$most lines"
     "$root/scripts/man" "$there" >page && "$root/scripts/completion" "$there" >complete && bash -n complete
     report "$program: manual page and completion" $?
-    lost=$(sed -nE 's/^ {2,6}(-., )?(--[a-z0-9-]+).*/\2/p' help | while read -r option; do
-        grep -qF -e "$(sed 's/-/\\-/g' <<<"$option")" page && grep -qF -e "$option" complete || echo "$option"
-    done)
+    lost=$(sed -nE 's/^ {2,6}(-., )?(--[a-z0-9-]+).*/\2/p' help | sort -u |
+        comm -23 - <(comm -12 <(sed 's/\\-/-/g' page | named) <(named <complete)))
     [ -z "$lost" ]
     report "$program: ... have every option" $? "$lost"
 done
