@@ -27,6 +27,7 @@
 #include "cuda/cuda_internal.h"
 #include "cuda/nccl.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -293,6 +294,14 @@ static void abandon(nccl_state *s)
     }
 }
 
+/* Between two looks: a small part of what has been waited, so that it adds as little, and a rank
+ * that waits for long keeps no core busy. */
+static void pause_for(double waited)
+{
+    double ns = fmin(fmax(waited / 512 * 1e9, 20e3), 1e6);
+    nanosleep(&(struct timespec){.tv_nsec = (long)ns}, NULL);
+}
+
 static void until(device *dev, nccl_state *s, cudaEvent_t event)
 {
     double since = clock_now();
@@ -309,7 +318,7 @@ static void until(device *dev, nccl_state *s, cudaEvent_t event)
         } else if (turn < SPINS) {
             sched_yield();
         } else {
-            nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+            pause_for(clock_now() - since);
         }
     }
 }

@@ -196,15 +196,18 @@ struct action {
             take(), next = GIVE;
         come(c.get());
     }
+    bool missing() const
+    {
+        if (c->gone || next == BEGIN || all_there(c.get())) return false;
+        if (now() - begun > PATIENCE) die(c.get(), "a rank does not come");
+        return true;
+    }
     /* As far as it goes without waiting; is it done? */
     bool go_on()
     {
         for (; !c->gone; step()) {
             if (next == BEGIN) continue;
-            if (!all_there(c.get())) {
-                if (now() - begun > PATIENCE) die(c.get(), "a rank does not come");
-                return false;
-            }
+            if (missing()) return false;
             if (next == GIVE && block == blocks()) return true;
         }
         return true;
@@ -232,8 +235,8 @@ ncclResult_t start(ncclComm_t c, cudaStream_t s, call k, const void *in, void *o
                           mine, k, (const char *)in, (char *)out, action::BEGIN, {}, 0, 0, 0, 0});
                   return (*a)->go_on();
             };
-        emu_enqueue(
-            s, [=] { a->reset(); }, ready);
+        auto missing = [=] { return *a && (*a)->missing(); };
+        emu_enqueue(s, [=] { a->reset(); }, {missing, ready});
     };
     if (depth)
         group.push_back(enqueue);

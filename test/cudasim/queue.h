@@ -5,7 +5,13 @@
 #include <cuda_runtime_api.h>
 #include <functional>
 
-/* In runtime.cpp.  ready: ? are other processes so far?  Asked again and again, until they are. */
-void emu_enqueue(cudaStream_t, std::function<void()>, std::function<bool()> ready = nullptr);
+/* What a piece of work needs of other processes.  Device memory is closed while it is missing. */
+struct emu_others {
+    std::function<bool()> missing; /* it can do nothing before they are further */
+    std::function<bool()> ready;   /* goes on as far as it can: has all that it needs come? */
+};
+
+/* In runtime.cpp.  Both are asked again and again. */
+void emu_enqueue(cudaStream_t, std::function<void()>, emu_others = {});
 
 #endif

@@ -29,6 +29,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include <vector>
 
 #ifdef EMU_ASAN
@@ -50,7 +51,7 @@ struct mark { /* an event, as recorded once */
 struct item {
     std::function<void()> run;
     std::shared_ptr<mark> wait, set;
-    std::function<bool()> ready = nullptr; /* what it needs of other processes has come */
+    emu_others others = {};
 };
 
 std::map<const char *, size_t> device_memory, pinned_memory;
@@ -66,7 +67,13 @@ void (*record_note)(void *, const char *);
 void *record_context;
 int open_depth;
 
-enum { STAGED_MOST = 64 << 10, SHARED_DEFAULT = 48 * 1024, SHARED_MOST = 99 * 1024, PAGE = 4096 };
+enum {
+    STAGED_MOST = 64 << 10,
+    SHARED_DEFAULT = 48 * 1024,
+    SHARED_MOST = 99 * 1024,
+    PAGE = 4096,
+    HUGE = 2 << 20
+};
 
 } // namespace
 
@@ -115,9 +122,14 @@ static void close_memory(void)
 static void *take_device_memory(size_t bytes)
 {
     size_t pages = full_pages(bytes);
-    void *m = mmap(NULL, pages + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    /* large blocks begin where a large page may: few are faster to close than thousands */
+    size_t edge = pages < HUGE ? PAGE : HUGE;
+    void *m = mmap(NULL, edge + pages + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (m == MAP_FAILED) emu_die("no memory");
-    char *p = (char *)m + PAGE;
+    char *p = (char *)(((size_t)m + PAGE + edge - 1) / edge * edge);
+    char *end = p + pages + PAGE, *all = (char *)m + edge + pages + PAGE;
+    if (p - PAGE > (char *)m) munmap(m, (size_t)(p - PAGE - (char *)m));
+    if (end < all) munmap(end, (size_t)(all - end));
     if (mprotect(p, pages, PROT_READ | PROT_WRITE)) emu_die("mprotect failed");
     if (record_note) return p;
     madvise(p, pages, MADV_HUGEPAGE);
@@ -276,6 +288,24 @@ const char *cudaGetErrorString(cudaError_t e)
 
 static bool advance(CUstream_st *s, const mark *until, bool patient);
 
+/* Opening and closing a device's memory takes longer than a look at the others. */
+static bool others_missing(CUstream_st *s)
+{
+    if (s->queue.empty()) return false;
+    item &head = s->queue.front();
+    if (head.wait && !head.wait->reached) return others_missing(head.wait->on);
+    return head.others.missing && head.others.missing();
+}
+
+/* Gives the core away, in the end for longer: there may be more ranks than cores. */
+static void let_others(int turn)
+{
+    if (turn < 20)
+        sched_yield();
+    else
+        usleep(50);
+}
+
 /* False: other processes are not so far, and the caller has no patience. */
 static bool run_head(CUstream_st *s, bool patient)
 {
@@ -284,9 +314,9 @@ static bool run_head(CUstream_st *s, bool patient)
         if (head.wait->on->queue.empty()) emu_die("an event is waited for that nobody records");
         if (!advance(head.wait->on, head.wait.get(), patient)) return false;
     }
-    while (head.ready && !head.ready()) {
+    for (int turn = 0; head.others.ready && !head.others.ready(); turn++) {
         if (!patient) return false;
-        sched_yield();
+        let_others(turn);
     }
     s->queue.pop_front();
     if (head.run) head.run();
@@ -299,6 +329,7 @@ static bool advance(CUstream_st *s, const mark *until, bool patient)
 {
     bool goes = true;
     if (until ? until->reached : s->queue.empty()) return true;
+    if (!patient && others_missing(s)) return false;
     open_memory();
     while (goes && (until ? !until->reached : !s->queue.empty()))
         goes = run_head(s, patient);
@@ -328,15 +359,15 @@ bool emu_recorded(const char *what)
     return record_note;
 }
 
-void emu_enqueue(cudaStream_t s, std::function<void()> run, std::function<bool()> ready)
+void emu_enqueue(cudaStream_t s, std::function<void()> run, emu_others others)
 {
     if (record_note) return;
     if (!s) emu_die("the default stream is not for this project: it waits for all others");
     if (s->capture) {
-        s->capture->notes[s].push_back({run, nullptr, nullptr, ready});
+        s->capture->notes[s].push_back({run, nullptr, nullptr, others});
         return;
     }
-    s->queue.push_back({run, nullptr, nullptr, ready});
+    s->queue.push_back({run, nullptr, nullptr, others});
     if (emu_off & EMU_LATE || is_stream(s, eager_stream)) drain(s, NULL);
 }
 
@@ -683,7 +714,7 @@ struct replay {
         for (auto &note : g->notes)
             for (const item &i : note.second)
                 lanes[note.first].queue.push_back({i.run, i.wait ? marks[i.wait.get()] : nullptr,
-                                                   i.set ? marks[i.set.get()] : nullptr, i.ready});
+                                                   i.set ? marks[i.set.get()] : nullptr, i.others});
         origin = &lanes[g->origin];
     }
     /* As far as it goes without waiting; is it done? */
@@ -694,6 +725,16 @@ struct replay {
             if (&lane.second != origin && !advance(&lane.second, NULL, false)) return false;
         return advance(origin, NULL, false);
     }
+    bool missing()
+    {
+        bool waits = false;
+        for (auto &lane : lanes) {
+            if (lane.second.queue.empty()) continue;
+            if (!others_missing(&lane.second)) return false;
+            waits = true;
+        }
+        return waits;
+    }
 };
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t x, cudaStream_t s)
@@ -701,7 +742,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t x, cudaStream_t s)
     MAY_FAIL(cudaErrorInvalidValue);
     bool origin_first = emu_off & EMU_LATE || ++graph_launches % 2 == 0;
     auto launch = std::make_shared<replay>(&x->graph, origin_first);
-    emu_enqueue(s, nullptr, [=] { return launch->go_on(); });
+    emu_enqueue(s, nullptr, {[=] { return launch->missing(); }, [=] { return launch->go_on(); }});
     return cudaSuccess;
 }
 
