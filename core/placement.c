@@ -1,5 +1,6 @@
 /* placement.c - see placement.h */
 #include "core/placement.h"
+#include "core/placed_list.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -41,9 +42,9 @@ static double order_key(const placement *b, int order)
 
 /* ---- what is occupied, where and when ----
  *
- * A block's place depends only on which offsets are occupied at some time of its lifetime.  A
- * segment tree over time stores that.  Its leaves are the times at which blocks begin; a node has
- * two sets of offsets:
+ * A block's place depends only on which offsets are occupied at some time of its lifetime.  Of few
+ * blocks a list does for that (placed_list.h), of many a segment tree over time.  Its leaves are
+ * the times at which blocks begin; a node has two sets of offsets:
  *
  *     ever      of all blocks that are alive at some time of this node
  *     always    of those that are alive throughout this node, but not throughout its parent
@@ -206,6 +207,8 @@ static void tree_free(time_tree *t)
 
 /* ---- orders ---- */
 
+enum { FEW_BLOCKS = 1000 }; /* from about five thousand on the tree would be faster than the list */
+
 /* A block's lifetime, in leaves: [first, last). */
 typedef struct {
     size_t first, last;
@@ -218,22 +221,37 @@ typedef struct {
     lifetime *lifetimes;
     size_t *offset;
     time_tree tree;
+    placed_block *list; /* where it is used in place of the tree */
+    size_t listed;
     size_t best;
 } search;
+
+static size_t place_one(search *s, size_t bytes, lifetime l, bool lowest)
+{
+    uint32_t first = (uint32_t)l.first, last = (uint32_t)l.last;
+    if (s->list) {
+        size_t at = placed_list_gap(s->list, s->listed, bytes, first, last, lowest);
+        if (bytes)
+            placed_list_add(s->list, s->listed++, (placed_block){at, at + bytes, first, last});
+        return at;
+    }
+    s->tree.n_seen = 0;
+    look_for_gap(&s->tree, 1, 0, s->tree.leaves, l.first, l.last);
+    size_t at = find_gap(&s->tree, bytes, lowest);
+    if (bytes) occupy(&s->tree, 1, 0, s->tree.leaves, l.first, l.last, (span){at, at + bytes});
+    return at;
+}
 
 /* Places the blocks in the order of `rank`; keeps the offsets if they are the lowest so far.
  * Unless all of them are wanted, stops as soon as it cannot become the lowest. */
 static void place_ranked(search *s, bool lowest, bool all)
 {
     size_t top = 0;
+    s->listed = 0;
     tree_clear(&s->tree);
     for (size_t i = 0; i < s->n; i++) {
         size_t which = s->rank[i].index, bytes = s->blocks[which].bytes;
-        lifetime l = s->lifetimes[which];
-        s->tree.n_seen = 0;
-        look_for_gap(&s->tree, 1, 0, s->tree.leaves, l.first, l.last);
-        size_t at = s->offset[which] = find_gap(&s->tree, bytes, lowest);
-        if (bytes) occupy(&s->tree, 1, 0, s->tree.leaves, l.first, l.last, (span){at, at + bytes});
+        size_t at = s->offset[which] = place_one(s, bytes, s->lifetimes[which], lowest);
         if (at + bytes > top) top = at + bytes;
         if (top >= s->best && !all) return;
     }
@@ -307,6 +325,7 @@ static error *count_leaves(search *s)
         s->lifetimes[i] = (lifetime){times_before(times, n, s->blocks[i].start),
                                      times_before(times, n, s->blocks[i].end)};
     free(times);
+    if (s->n <= FEW_BLOCKS) return alloc_array(&s->list, s->n, sizeof *s->list);
     for (s->tree.leaves = 1; s->tree.leaves < n;)
         s->tree.leaves *= 2;
     return alloc_array(&s->tree.nodes, 2 * s->tree.leaves, sizeof *s->tree.nodes);
@@ -324,6 +343,7 @@ static error *search_begin(search *s, placement *blocks, size_t n)
 static void search_end(search *s)
 {
     tree_free(&s->tree);
+    free(s->list);
     free(s->rank);
     free(s->lifetimes);
     free(s->offset);

@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-enum { MOST = 800 };
+enum { MOST = 800, MANY = 1100 }; /* MANY: no list of few blocks is kept of them (placement.c) */
 
 static void must(error *e)
 {
@@ -191,11 +191,12 @@ static uint64_t draw(uint64_t seed, uint64_t *index, uint64_t below)
 static void test_random(void **state)
 {
     (void)state;
-    static placement b[MOST];
+    static placement b[MANY];
     double worst = 0;
     for (uint64_t seed = 0; seed < (uint64_t)tries(60, 3000); seed++) {
         uint64_t at = 0;
         size_t n = 1 + draw(seed, &at, seed % 10 ? 300 : MOST), load;
+        if (seed % 30 == 1) n = MANY;
         int64_t span = 1 + (int64_t)draw(seed, &at, 500);
         uint64_t largest = (uint64_t)1 << (1 + draw(seed, &at, 20));
         for (size_t i = 0; i < n; i++) {
