@@ -272,6 +272,14 @@ $(BUILD)/bench_products: $(BUILD)/tools/bench_products.o $(LIB)
 TEST_HELP := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard test/test_*.c test/rig_*.c),$(wildcard test/*.c)))
 TESTS     := $(patsubst test/%.c,$(BUILD)/%,$(wildcard test/test_*.c))
 
+# Most tests compile for longer than they compute themselves: what they test is optimized, they are not.  With
+# sanitizers some are: which compute much themselves, or of which it was not measured because they run long.
+COMPUTING := ops_linear ops_stored $(if $(SAN),arena bits bpe_kinds convnext cuda decode fault fp8 freeze hf_convnext kernels \
+             memory_search offload ops_attention ops_optim ops_rows ops_sparse option_effects plan product_sizes \
+             resnet resume stored_numbers vit_run)
+BRIEF     := $(filter-out $(COMPUTING:%=$(BUILD)/test_%),$(TESTS))
+$(BRIEF:$(BUILD)/%=$(BUILD)/test/%.o): OPT := $(if $(SAN),-O0,-O1)
+
 # What a hundred tests have in common is linked once: with sanitizers it is 80 MB.  Without them it is
 # in each program, as in the programs that people run, and its debug information stays in the objects.
 TESTED      := $(if $(SAN),$(BUILD)/tested.so,$(GPT) $(LIB))
