@@ -4,8 +4,9 @@
  * then calls __tsan_read4(p), __tsan_write4(p) ... at every access that another thread might see,
  * and these functions are here.  So nothing in a kernel changes, however it reaches its memory.
  *
- * Each byte of device and shared memory has a cell with its last write and its last reads.  A stamp
- * says who did it and when:
+ * Each byte of device and shared memory has a cell with its last write and its last reads.  What all
+ * bytes of a word of four have in common is one cell until something reaches a part of it: then the
+ * word has two, of half a word each, or four.  A stamp says who did it and when:
  *
  *     | block 27 | barriers 12 | warp barriers 12 | thread 10 | atomic 1 | readers 2 |
  *
@@ -45,18 +46,21 @@ struct cell {
 
 struct range { /* memory that is watched */
     char *begin, *end;
-    cell *cells;
+    cell *cells;          /* of all first bytes of words, then of all second bytes ... */
+    unsigned char *split; /* a word's state: one cell, two (its bytes 0 and 2), four */
+    size_t words;
     bool shared;
 };
 
 enum { ONE, LANES, WARPS, BLOCKS }; /* whom the stamp of a read stands for */
-enum { SHARED_CELLS = 1 << 20, MOST_BARRIERS = 1 << 12 };
+enum { WORD = 4, SHARED_CELLS = 1 << 20, MOST_BARRIERS = 1 << 12 };
 const stamp READERS = 3, ATOMIC = 4;
 const uint64_t MOST_BLOCKS = 1ul << 27;
 
 std::vector<range> ranges; /* device memory, then the running block's shared memory */
 size_t shared_ranges, last_hit;
 cell *shared_cells;
+unsigned char *shared_split;
 size_t shared_used;
 
 bool watching; /* this program has kernels that tell what they touch */
@@ -169,10 +173,10 @@ static const range *range_of(const char *p)
     return NULL; /* stacks, constants, memory of the host */
 }
 
-static void touch_byte(const range *r, const char *p, bool write, bool atomic, stamp now,
-                       uint32_t from)
+static void touch_cell(const range *r, size_t at, bool write, bool atomic, stamp now, uint32_t from)
 {
-    cell *c = &r->cells[p - r->begin];
+    const char *p = r->begin + at;
+    cell *c = &r->cells[at % WORD * r->words + at / WORD];
     if (r->shared && !write && block_of(c->write) != block)
         report("read of shared memory that nobody wrote", r, p, 0, 0, now, from);
     if (!(atomic && c->write & ATOMIC) && parallel(c->write, now, r->shared))
@@ -190,20 +194,40 @@ static void touch_byte(const range *r, const char *p, bool write, bool atomic, s
     c->write_from = from;
 }
 
+static void split(const range *r, size_t word)
+{
+    cell *c = &r->cells[word];
+    size_t n = r->words;
+    if (!r->split[word]++)
+        c[2 * n] = c[0];
+    else
+        c[n] = c[0], c[3 * n] = c[2 * n];
+}
+
 static uint32_t offset_of(void *code)
 {
     return (uint32_t)((uintptr_t)code - (uintptr_t)module()->dli_fbase);
 }
 
-static void touch(const void *memory, size_t bytes, bool write, bool atomic, void *code)
+static inline __attribute__((always_inline)) void touch(const void *memory, size_t bytes,
+                                                        bool write, bool atomic, void *code)
 {
     if (!watching || !emu.in_kernel || emu_off & EMU_RACES) return;
     const char *p = (const char *)memory;
     const range *r = range_of(p);
     if (!r) return;
     stamp now = stamp_now();
-    for (uint32_t from = offset_of(code); bytes-- && p < r->end; p++)
-        touch_byte(r, p, write, atomic, now, from);
+    uint32_t from = offset_of(code);
+    size_t at = (size_t)(p - r->begin), left = (size_t)(r->end - p);
+    for (size_t end = at + (bytes < left ? bytes : left), step; at < end;) {
+        step = WORD >> r->split[at / WORD];
+        if (at % step || end - at < step) {
+            split(r, at / WORD);
+            continue;
+        }
+        touch_cell(r, at, write, atomic, now, from);
+        at += step;
+    }
 }
 
 #define CALLER __builtin_return_address(0)
@@ -263,24 +287,33 @@ void emu_fence(void)
 
 /* ---- memory ---- */
 
-static cell *take_cells(size_t n)
+static void *take_zeros(size_t bytes)
 {
-    void *m = mmap(NULL, n * sizeof(cell), PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *m = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
     if (m == MAP_FAILED) emu_die("race detector: no memory");
-    return (cell *)m;
+    return m;
+}
+
+/* Cells, and then the words' states, in one. */
+static size_t zeros_of(size_t words)
+{
+    return words * (WORD * sizeof(cell) + 1);
 }
 
 void emu_race_device_memory(void *p, size_t bytes)
 {
-    ranges.push_back({(char *)p, (char *)p + bytes, take_cells(bytes), false});
+    size_t words = (bytes + WORD - 1) / WORD;
+    cell *cells = (cell *)take_zeros(zeros_of(words));
+    ranges.push_back({(char *)p, (char *)p + bytes, cells, (unsigned char *)(cells + WORD * words),
+                      words, false});
 }
 
 void emu_race_forget(void *p)
 {
     for (size_t i = 0; i < ranges.size(); i++)
         if (ranges[i].begin == p) {
-            munmap(ranges[i].cells, (size_t)(ranges[i].end - ranges[i].begin) * sizeof(cell));
+            munmap(ranges[i].cells, zeros_of(ranges[i].words));
             ranges.erase(ranges.begin() + (ptrdiff_t)i);
             return;
         }
@@ -290,10 +323,17 @@ void emu_race_forget(void *p)
  * is known by its number. */
 void emu_race_shared_memory(void *p, size_t bytes)
 {
-    if (!shared_cells) shared_cells = take_cells(SHARED_CELLS);
-    if (shared_used + bytes > SHARED_CELLS) emu_die("race detector: too much shared memory");
-    ranges.push_back({(char *)p, (char *)p + bytes, shared_cells + shared_used, true});
-    shared_used += bytes;
+    size_t words = (bytes + WORD - 1) / WORD;
+    if (!shared_cells) {
+        shared_cells = (cell *)take_zeros(zeros_of(SHARED_CELLS / WORD));
+        shared_split = (unsigned char *)(shared_cells + SHARED_CELLS);
+    }
+    if (shared_used + WORD * words > SHARED_CELLS) emu_die("race detector: too much shared memory");
+    unsigned char *split = shared_split + shared_used / WORD;
+    memset(split, 0, words);
+    ranges.push_back(
+        {(char *)p, (char *)p + bytes, shared_cells + shared_used, split, words, true});
+    shared_used += WORD * words;
     shared_ranges++;
 }
 
