@@ -446,26 +446,36 @@ static void compare_once(bench *b, const op_case *t)
     image_free(&m);
 }
 
+/* Who has its turn in other memory.  On the emulator the rigs differ only in the order of threads,
+ * and without LONG what comes in other memory comes in another order, too. */
+static rig *rig_elsewhere(bench *b, bool by_turns)
+{
+    if (!by_turns) return &b->many;
+    return b->cases % 5 == 0 ? &b->odd : &b->one;
+}
+
 void case_compare(bench *b, op_case *t)
 {
+    bool by_turns = rig_slow() && !t->layout_matters;
+    rig *elsewhere = rig_elsewhere(b, by_turns);
     if (rig_once() || left_out(b, t)) {
         if (!left_out(b, t)) compare_once(b, t);
         b->cases++;
         return;
     }
-    image m = launch(b, t, &b->many, 0), shifted = launch(b, t, &b->many, elements_of_shift(t));
+    image m = launch(b, t, &b->many, 0), shifted = launch(b, t, elsewhere, elements_of_shift(t));
     check_untouched(t, &b->many, &m);
-    check_untouched(t, &b->many, &shifted);
+    check_untouched(t, elsewhere, &shifted);
     for (int i = 0; i < MAX_OPERANDS; i++) {
         if (!is_output(&t->operands[i])) continue;
         check_values(b, t, &b->many, i, &m);
         if (t->layout_matters)
-            check_values(b, t, &b->many, i, &shifted);
+            check_values(b, t, elsewhere, i, &shifted);
         else
-            check_same(t, &b->many, i, &m, &shifted);
+            check_same(t, elsewhere, i, &m, &shifted);
     }
-    if (!rig_slow() || b->cases % 2) compare_with(b, t, &b->one, &m);
-    if (b->cases++ % 5 == 0) compare_with(b, t, &b->odd, &m);
+    if (!by_turns && (!rig_slow() || b->cases % 2)) compare_with(b, t, &b->one, &m);
+    if (b->cases++ % 5 == 0 && !by_turns) compare_with(b, t, &b->odd, &m);
     image_free(&m);
     image_free(&shifted);
 }
