@@ -306,7 +306,7 @@ static void test_generating(void **state)
     scenario_run(&(scenario){.name = "generate --eval",
                              .program = generate_main,
                              .arguments = "generate --load in/run --vocab in/x.vocab --eval "
-                                          "in/c.txt --threads 1",
+                                          "in/c.txt --threads 1 --device cpu",
                              .talks = true,
                              .minimum = 50},
                  *state);
