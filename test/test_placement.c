@@ -123,6 +123,12 @@ static void test_smallest_gap(void **state)
     size_t load;
     assert_int_equal(PLACE(b, &load), 3060);
     assert_int_equal(b[5].offset, b[3].offset); /* 450 lies where 500 was, not where 700 was */
+    /* two of 350 leave more than 500, above it */
+    placement c[] = {{800, 0, 9, 0}, {600, 0, 9, 0}, {500, 0, 5, 0}, {460, 0, 9, 0},
+                     {350, 0, 5, 0}, {350, 0, 5, 0}, {340, 0, 9, 0}, {330, 5, 9, 0}};
+    assert_int_equal(PLACE(c, &load), 3400);
+    assert_true(c[2].offset < c[4].offset);
+    assert_int_equal(c[7].offset, c[2].offset);
 }
 
 /* By size, 1 comes last and finds its place taken by 4s on both sides; by lifetime or start it does
