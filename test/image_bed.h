@@ -56,7 +56,10 @@ void image_bed_compare_logits(const image_bed *b, const golden *g, const char *w
 /* Runs `hold` on the reference in F64 and on the CPU in F32, with one thread and two. */
 void image_bed_on_devices(void (*hold)(device *dev, dtype type, double tolerance));
 
-/* `each` of each tensor's gradients against central differences of `loss` over h. */
+/* `each` of each tensor's gradients against central differences of `loss` over h.  image_bed_hold
+ * compares every gradient, too, so a short run takes every second tensor, with sanitizers every
+ * fifth: a layer has three of them or nine, so that over the layers all kinds are taken.  LONG=1:
+ * all of them. */
 void image_bed_differences(image_bed *b, double (*loss)(image_bed *b), uint32_t each, double h,
                            double tolerance);
 
