@@ -119,7 +119,7 @@ refuses 'other options for a run that is there' 'other options|--name' \
 
 # ---- cut off ----
 
-long=("${common[@]}" --steps 3000 --eval-every 1000 --checkpoint-every 500)
+long=("${common[@]}" --steps 1500 --eval-every 500 --checkpoint-every 250)
 scripts/compare --name "$tag-cut" --optim adamw "${long[@]}" >"$work/out" 2>"$work/err" </dev/null &
 pid=$!
 log=runs/compare-$tag-cut/adamw-lrdefault-s1/log.jsonl
@@ -135,7 +135,7 @@ check 'stopped: status 1 and how to resume' "status $status, $(cat "$work/err")"
 lines=$(wc -l <$log)
 compare -cut --optim adamw "${long[@]}"
 check 'it goes on from there' "$(head -c 400 "$work/err")" grep -q 'resuming from' runs/compare-$tag-cut/adamw-lrdefault-s1/output.txt
-check 'it had been cut off' "$lines lines" [ "$lines" -lt 3000 ]
+check 'it had been cut off' "$lines lines" [ "$lines" -lt 1500 ]
 compare -whole --optim adamw "${long[@]}"
 check 'and ends with the bits of a run that was not cut off' 'other bits' \
     [ "$(field bits adamw -cut)" = "$(field bits adamw -whole)" ]
