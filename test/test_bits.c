@@ -313,6 +313,7 @@ static void low_precision(const char *sizes, const char *optim, const char *form
     static const char *const policies[] = {"own", "overlay", "release"};
     for (int clip = 0; clip < 2; clip++)
         for (int accum = 1; accum <= 4; accum += 3) {
+            if (thin_run() && clip != (accum > 1)) continue;
             setting base = {optim, "fused", "own", clip ? "0.5" : "0", accum, sizes};
             small_result want = train(&base, form);
             for (int policy = 0; policy < 3; policy++) {
