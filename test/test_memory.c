@@ -4,7 +4,8 @@
  * Makefile), and /proc/self/maps shows what libraries map behind its back: OpenBLAS maps a buffer
  * per thread when the device is opened, before the arena is there; that is counted and reported.
  *
- * Two steps, the second of which is as every later one is; LONG=1: four.
+ * Two steps, the second of which is as every later one is, and an evaluation of three batches;
+ * LONG=1: four, and of eight.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -122,8 +123,10 @@ static void remove_checkpoints(const small_run *s)
 static void one_run(const char *arguments)
 {
     small_run s;
+    char words[400];
+    snprintf(words, sizeof words, "%s --eval-batches %d", arguments, (int)tries(3, 8));
     size_t before = mapped_bytes();
-    small_open(&s, arguments);
+    small_open(&s, words);
     size_t peak = arena_peak(s.t->arena), opened = mapped_bytes();
     print_message("%s\n  arena %.1f MiB; mapped besides, by libraries and staging: %.1f MiB\n",
                   arguments, (double)peak / 1048576.0,
