@@ -319,7 +319,8 @@ static double averaged_loss(const char *more)
     step_result r;
     eval_result e;
     snprintf(arguments, sizeof arguments,
-             SMALL_MODEL "--ema 0.75 --layer-decay 0.7 --steps 4 --warmup 2 %s", more);
+             SMALL_MODEL "--ema 0.75 --layer-decay 0.7 --steps 4 --warmup 2 --eval-batches 2 %s",
+             more);
     small_open(&s, arguments);
     for (int64_t step = 1; step <= 4; step++)
         must(trainer_step(s.t, s.data, step, 0.01, &r));
