@@ -1,10 +1,11 @@
-#!/usr/bin/env -S python3 -S
+#!/usr/bin/env python3
 """runs.py - reads a run's directory, for the reports.
 
     log.jsonl      one object per line (run/log.h); a truncated line is skipped
     options.json   every option, resolved
     plan.txt       the memory plan; its table of kinds
 
+    scripts/runs.py complete DIR STEPS       status 0 if it finished its last step and saved its model
     scripts/runs.py values DIR FIELD...      the last value of each, or FIELD:median, FIELD:least; separated by tabs, "-": none
     scripts/runs.py series DIR FIELD...      a line for each step and field: step, field, value
     scripts/runs.py plan FIELD...            numbers of a plan (--plan --json) from standard input; a dot selects
@@ -14,6 +15,7 @@ import json
 import math
 import os
 import re
+import statistics
 import sys
 
 
@@ -57,7 +59,7 @@ class Run:
 
     def median(self, field):
         values = [v for _, v in self.series(field)]
-        return sorted(values)[(len(values) - 1) // 2] if values else None  # the lower of two
+        return statistics.median_low(values) if values else None
 
     def unit(self):
         """What the run counts: tokens or images."""
@@ -149,6 +151,8 @@ def main(words):
     if what == 'plan':
         print(*(f'{v:.17g}' for v in _plan_numbers(words[1:])))
         return
+    if what == 'complete':
+        sys.exit(0 if is_complete(path, int(words[2])) else 1)
     run = Run(path)
     if what == 'series':
         for entry in run.lines:

@@ -4,7 +4,7 @@
  * something wrong, which must leave an internal error that names the operation, and all memory as
  * it was.  What is wrong by role and type alone follows from core/ops.def; wrong shapes and
  * sentences are written out.  It is one list, by one set of helpers: a file for each half of it
- * would repeat these.
+ * would repeat these.  What the front does with a call that fits is test_ops_front.c's.
  */
 #include "core/cost.h"
 #include "core/ops_internal.h"
@@ -809,88 +809,6 @@ static void test_lacks(void **state)
     error_free(e);
 }
 
-/* ---- failures are kept ---- */
-
-/* The first failure stays, and nothing is done until it is taken. */
-static void kept_on(rig *on)
-{
-    tensor x = work(on, SHAPE(4)), wrong = zeros(on, I32, SHAPE(4));
-    double got[4] = {1, 1, 1, 1};
-    OP(fill, &on->dev, STREAM_COMPUTE, .x = wrong, .value = 3);
-    OP(sumsq, &on->dev, STREAM_COMPUTE, .items = &(sumsq_item){x, x}, .n = 1);
-    OP(fill, &on->dev, STREAM_COMPUTE, .x = x, .value = 3);
-    op_put(&on->dev, STREAM_COMPUTE, x, got);
-    error *e = device_status(&on->dev);
-    assert_non_null(e);
-    assert_non_null(strstr(error_text(e), "fill"));
-    error_free(e);
-    assert_null(device_status(&on->dev));
-    rig_get(on, x, got);
-    for (size_t i = 0; i < tensor_bytes(x); i++)
-        assert_int_equal(((unsigned char *)got)[i], 0);
-    OP(fill, &on->dev, STREAM_COMPUTE, .x = x, .value = 3);
-    rig_well(on, "fill");
-}
-
-static void test_kept(void **state)
-{
-    each_device(state, kept_on);
-}
-
-/* The null device checks as every other, and touches nothing: its tensors have no memory. */
-static void test_null(void **state)
-{
-    (void)state;
-    device none = device_null();
-    tensor x = tensor_of(NULL, F32, SHAPE(R, C)), w = tensor_of(NULL, F32, SHAPE(N, C)),
-           out = tensor_of(NULL, F32, SHAPE(R, N));
-    OP(linear, &none, STREAM_COMPUTE, .out = out, .x = x, .w = w);
-    op_put(&none, STREAM_COMPUTE, x, NULL);
-    assert_null(device_status(&none));
-    OP(linear, &none, STREAM_COMPUTE, .out = x, .x = x, .w = w);
-    error *e = device_status(&none);
-    assert_non_null(e);
-    error_free(e);
-}
-
-/* ---- the watch ---- */
-
-typedef struct {
-    int n;
-    const void *written[4];
-} log_of_writes;
-
-static void note(void *context, device *dev, const char *op, tensor written)
-{
-    log_of_writes *log = context;
-    (void)dev;
-    assert_string_equal(op, "linear");
-    assert_true(log->n < 4);
-    log->written[log->n++] = written.data;
-}
-
-static void watch_on(rig *on)
-{
-    log_of_writes log = {0};
-    tensor x = work(on, SHAPE(R, C)), w = work(on, SHAPE(N, C)), out = work(on, SHAPE(R, N)),
-           pre = work(on, SHAPE(R, N));
-    on->dev.watch = note;
-    on->dev.watch_context = &log;
-    OP(linear, &on->dev, STREAM_COMPUTE, .out = out, .x = x, .w = w, .pre = pre,
-       .act = ACT_GELU_TANH);
-    OP(linear, &on->dev, STREAM_COMPUTE, .out = out, .x = x, .w = w);
-    on->dev.watch = NULL;
-    rig_well(on, "linear");
-    assert_int_equal(log.n, 3);
-    assert_true(log.written[0] == pre.data && log.written[1] == out.data &&
-                log.written[2] == out.data);
-}
-
-static void test_watch(void **state)
-{
-    each_device(state, watch_on);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -908,9 +826,6 @@ int main(void)
         cmocka_unit_test(test_non_zeros),
         cmocka_unit_test(test_all),
         cmocka_unit_test(test_lacks),
-        cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_null),
-        cmocka_unit_test(test_watch),
     };
     return cmocka_run_group_tests(tests, bench_open, bench_close);
 }
